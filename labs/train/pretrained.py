@@ -1,0 +1,176 @@
+"""The small models of `data/models/`: trained by us, kept with everything that made them.
+
+`python -m labs.train.pretrained NAME` trains one again from its `config.yml`; `load(NAME)` reads
+it. A folder holds the configuration, the tokenizer, the weights, the loss of every step, and a
+record: machine, seconds, held-out losses, checksums.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from labs.book.machine import device, seed_everything, versions
+from labs.model.transformer import GPT, Config
+from labs.text import corpus
+from labs.text.tokenizers import END_OF_TEXT, BPETokenizer
+from labs.train.training import Loss, Recipe, Trainer, evaluate
+
+MODELS = corpus.DATA / "models"
+
+
+class ModelError(RuntimeError):
+    """A stored model is missing or not the one that its record describes."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A stored model, ready for use, with the loss curve and the record of its training."""
+
+    model: GPT
+    tokenizer: BPETokenizer
+    recipe: Recipe
+    losses: list[float]
+    record: dict
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_config(name: str) -> tuple[Config, Recipe]:
+    """Model and recipe of `data/models/NAME/config.yml`."""
+    path = MODELS / name / "config.yml"
+    if not path.is_file():
+        known = sorted(p.parent.name for p in MODELS.glob("*/config.yml"))
+        raise ModelError(f"No model '{name}' in data/models: there are {', '.join(known)}.")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    recipe = Recipe(context_length=settings["model"]["context_length"], **settings["recipe"])
+    return Config(**settings["model"]), recipe
+
+
+def encode_split(tokenizer: BPETokenizer, name: str) -> tuple[Tensor, int]:
+    """All works of a split, each after an end-of-text token: ids (N,) int64, and their bytes."""
+    end = tokenizer.special[END_OF_TEXT]
+    works = corpus.split(name)
+    ids = [i for work in works for i in [end, *tokenizer.encode(work.data)]]
+    return torch.tensor(ids), sum(len(work.data) for work in works)
+
+
+def build(config: Config, recipe: Recipe) -> GPT:
+    """The untrained model, seeded: everybody's first step starts from the same numbers."""
+    seed_everything(recipe.seed)
+    return GPT(config).to(device())
+
+
+def load(name: str) -> Pretrained:
+    """A stored model in evaluation mode. Raises ModelError when a file is missing or damaged."""
+    folder = MODELS / name
+    config, recipe = read_config(name)
+    try:
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        for file, expected in record["sha256"].items():
+            if sha256(folder / file) != expected:
+                raise ModelError(f"data/models/{name}/{file} is damaged: restore it from git.")
+    except FileNotFoundError as error:
+        raise ModelError(
+            f"data/models/{name} has no {Path(error.filename).name}: restore it from git, "
+            "or train the model again with `make models`."
+        ) from None
+    model = GPT(config)
+    model.load_state_dict(load_file(folder / "weights.safetensors"), strict=False)
+    model.to(device()).eval()
+    with (folder / "losses.csv").open(encoding="utf-8") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    return Pretrained(model, BPETokenizer.load(folder / "tokenizer.json"), recipe, losses, record)
+
+
+def train(name: str) -> None:
+    """Train `data/models/NAME` from its configuration; an interrupted run resumes where it was."""
+    folder = MODELS / name
+    config, recipe = read_config(name)
+    tokenizer = BPETokenizer.train([w.data for w in corpus.split("train")], config.vocab_size)
+    tokens, _ = encode_split(tokenizer, "train")
+    validation, validation_bytes = encode_split(tokenizer, "validation")
+    model = build(config, recipe)
+    trainer = Trainer(model, tokens, recipe)
+    checkpoint = folder / "checkpoint" / "last.pt"
+    checkpoint.parent.mkdir(exist_ok=True)
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+    start = time.perf_counter()
+
+    def after_step(trainer: Trainer) -> None:
+        if trainer.step % 100 == 0:
+            trainer.save(checkpoint)
+        if trainer.step % 500 == 0:
+            held_out = evaluate(model, validation[:20_000], 1, recipe.context_length)
+            print(
+                f"step {trainer.step}: {held_out.nats_per_token:.4f} nats/token held out, "
+                f"{time.perf_counter() - start:.0f} s",
+                flush=True,
+            )
+
+    trainer.run(after_step=after_step)
+    seconds = time.perf_counter() - start
+    held_out = {"validation": evaluate(model, validation, validation_bytes, recipe.context_length)}
+    test, test_bytes = encode_split(tokenizer, "test")
+    held_out["test"] = evaluate(model, test, test_bytes, recipe.context_length)
+    write(folder, trainer, tokenizer, seconds, held_out)
+
+
+def write(
+    folder: Path,
+    trainer: Trainer,
+    tokenizer: BPETokenizer,
+    seconds: float,
+    held_out: dict[str, Loss],
+) -> None:
+    """Store a trained model; the record comes last, so that a half-written folder never loads."""
+    state = {k: v.detach().cpu().contiguous() for k, v in trainer.model.state_dict().items()}
+    if trainer.model.config.tied:
+        del state["head.weight"]  # the embedding again
+    save_file(state, folder / "weights.safetensors")
+    tokenizer.save(folder / "tokenizer.json")
+    with (folder / "losses.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["step", "loss"])
+        rows.writerows((step, f"{loss:.6f}") for step, loss in enumerate(trainer.losses))
+    record = {
+        "date": date.today().isoformat(),
+        "machine": versions(),
+        "seconds_of_last_run": round(seconds),
+        "tokens_seen": trainer.step * trainer.recipe.batch_size * trainer.recipe.context_length,
+        "held_out": {
+            split: {
+                "nats_per_token": loss.nats_per_token,
+                "bits_per_byte": loss.bits_per_byte,
+            }
+            for split, loss in held_out.items()
+        },
+        "sha256": {
+            file: sha256(folder / file)
+            for file in ("weights.safetensors", "tokenizer.json", "losses.csv")
+        },
+    }
+    partial = folder / "record.partial"
+    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, folder / "record.json")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train a model of data/models again.")
+    parser.add_argument("name", help="a folder of data/models, for example shakespeare-gpt")
+    train(parser.parse_args().name)

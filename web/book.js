@@ -1,0 +1,49 @@
+/* Mathematics, and what the theme leaves to do for accessibility. */
+(() => {
+  "use strict";
+
+  /* Sphinx leaves \( … \) and \[ … \] as text; KaTeX (served with the book) sets it. */
+  function setMathematics() {
+    document.querySelectorAll(".math").forEach((element) => {
+      const text = [...element.childNodes].find((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+      const parts = text && text.data.trim().match(/^\\([(\[])([^]*)\\[)\]]$/);
+      if (!parts) return;
+      const set = document.createElement("span");
+      katex.render(parts[2], set, { displayMode: parts[1] === "[", throwOnError: true });
+      text.replaceWith(set);
+    });
+    /* A display formula may be wider than a phone: it scrolls in itself, also by keyboard. */
+    document.querySelectorAll("div.math").forEach(makeScrollable);
+  }
+
+  function makeScrollable(element) {
+    if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+  }
+
+  /* Names that differ from the visible words, and roles that ARIA 1.3 retires. */
+  function mendRoles() {
+    document
+      .querySelectorAll('summary[aria-label="Toggle hidden content"], .search-button-field[aria-label]')
+      .forEach((element) => element.removeAttribute("aria-label"));
+    document
+      .querySelectorAll(".citation-list, .citation-list [role=doc-biblioentry]")
+      .forEach((element) => element.removeAttribute("role"));
+  }
+
+  /* Tables that Markdown makes scroll inside themselves; those of outputs bring their own box. */
+  function wrapTables() {
+    document.querySelectorAll(".bd-article table").forEach((table) => {
+      if (table.closest(".table-scroll, .ledger-scroll, .pst-scrollable-table-container")) return;
+      const box = document.createElement("div");
+      box.className = "table-scroll";
+      table.replaceWith(box);
+      box.append(table);
+      makeScrollable(box);
+    });
+    document.querySelectorAll(".bd-article pre, .table-scroll").forEach(makeScrollable);
+  }
+
+  if (window.katex) setMathematics();
+  mendRoles();
+  wrapTables();
+})();
