@@ -1,6 +1,6 @@
 """BERT: an encoder in which every position sees every other, and what stands on top of it.
 
-token + type + position → norm → n_layers × (norm(x + attention(x)); norm(x + mlp(x))).
+token + segment + position → norm → n_layers × (norm(x + attention(x)); norm(x + mlp(x))).
 Devlin et al., BERT (2019), sec. 3, fig. 2; the layer is the post-norm one of Vaswani et al.
 (2017), sec. 3.1. `load_minilm` reads a published encoder into the same modules.
 """
@@ -53,7 +53,7 @@ class Embedding(nn.Module):
     def __init__(self, config: BertConfig):
         super().__init__()
         self.token = nn.Embedding(config.vocab_size, config.d_model)
-        self.type = nn.Embedding(config.n_types, config.d_model)
+        self.segment = nn.Embedding(config.n_types, config.d_model)
         self.position = nn.Embedding(config.context_length, config.d_model)
         self.norm = LayerNorm(config.d_model, config.eps)
         self.drop = nn.Dropout(config.dropout)
@@ -66,7 +66,7 @@ class Embedding(nn.Module):
             )
         at = torch.arange(ids.size(1), device=ids.device)
         types = torch.zeros_like(ids) if types is None else types
-        return self.drop(self.norm(self.token(ids) + self.type(types) + self.position(at)))
+        return self.drop(self.norm(self.token(ids) + self.segment(types) + self.position(at)))
 
 
 class PostNormBlock(nn.Module):
@@ -198,7 +198,7 @@ RENAMED = [
     (r"^bert\.", ""),
     (r"^embeddings\.LayerNorm\.", "embedding.norm."),
     (r"^embeddings\.word_embeddings\.", "embedding.token."),
-    (r"^embeddings\.token_type_embeddings\.", "embedding.type."),
+    (r"^embeddings\.token_type_embeddings\.", "embedding.segment."),
     (r"^embeddings\.position_embeddings\.", "embedding.position."),
     (r"^encoder\.layer\.(\d+)\.", r"blocks.\1."),
     (r"\.attention\.self\.", ".attention."),

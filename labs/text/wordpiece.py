@@ -25,7 +25,9 @@ def _is_sign(c: str) -> bool:
 
 
 def _is_cjk(c: str) -> bool:
-    return "\u3400" <= c <= "\u9fff" or "\uf900" <= c <= "\ufaff" or "\U00020000" <= c <= "\U0002fa1f"
+    return (
+        "\u3400" <= c <= "\u9fff" or "\uf900" <= c <= "\ufaff" or "\U00020000" <= c <= "\U0002fa1f"
+    )
 
 
 def split_words(text: str) -> list[str]:
