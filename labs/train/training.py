@@ -108,6 +108,17 @@ class Trainer:
         logits = self.model(x.to(self.device))
         return F.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
 
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the next step, both (batch_size, context_length) int64."""
+        recipe = self.recipe
+        return sample_batch(
+            self.tokens,
+            recipe.batch_size,
+            recipe.context_length,
+            self.generator,
+            recipe.repeated,
+        )
+
     def train_step(self) -> float:
         """One update; returns the batch's mean loss in nats per token, before the update."""
         for group in self.optimizer.param_groups:
