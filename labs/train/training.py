@@ -44,14 +44,14 @@ class Recipe:
         )
 
 
-def sample_batch(
+def sample_windows(
     tokens: Tensor,
     batch_size: int,
     context_length: int,
     generator: torch.Generator,
     repeated: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Random windows of `tokens` (N,): inputs and targets, both (batch_size, context_length) int64.
+) -> Tensor:
+    """Random windows of `tokens` (N,): (batch_size, context_length + 1) int64.
 
     In the first `repeated · batch_size` rows the beginning of the window, of random length, is
     repeated to its end. Raises ValueError when the text is shorter than one window.
@@ -65,7 +65,18 @@ def sample_batch(
         # A random period: with a fixed one, a head could copy by position and ignore the content.
         low, high = context_length // 8, context_length // 2 + 1
         offsets[:n_repeated] %= torch.randint(low, high, (n_repeated, 1), generator=generator)
-    windows = tokens[starts[:, None] + offsets].long()
+    return tokens[starts[:, None] + offsets].long()
+
+
+def sample_batch(
+    tokens: Tensor,
+    batch_size: int,
+    context_length: int,
+    generator: torch.Generator,
+    repeated: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Inputs and next-token targets from `sample_windows`, both (batch_size, context_length)."""
+    windows = sample_windows(tokens, batch_size, context_length, generator, repeated)
     return windows[:, :-1], windows[:, 1:]
 
 
@@ -84,11 +95,9 @@ class Trainer:
         self.step = 0
         self.losses: list[float] = []
 
-    def train_step(self) -> float:
-        """One update; returns the batch's mean loss in nats per token, before the update."""
+    def batch_loss(self) -> Tensor:
+        """Mean loss of the next batch, nats per token; another objective overrides this."""
         recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr_at(self.step)
         x, y = sample_batch(
             self.tokens,
             recipe.batch_size,
@@ -96,12 +105,18 @@ class Trainer:
             self.generator,
             recipe.repeated,
         )
-        self.model.train()
         logits = self.model(x.to(self.device))
-        loss = F.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
+        return F.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
+
+    def train_step(self) -> float:
+        """One update; returns the batch's mean loss in nats per token, before the update."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr_at(self.step)
+        self.model.train()
+        loss = self.batch_loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.step += 1
         self.losses.append(loss.item())
