@@ -108,6 +108,17 @@ class Trainer:
         logits = self.model(x.to(self.device))
         return F.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
 
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the next step, both (batch_size, context_length) int64."""
+        recipe = self.recipe
+        return sample_batch(
+            self.tokens,
+            recipe.batch_size,
+            recipe.context_length,
+            self.generator,
+            recipe.repeated,
+        )
+
     def train_step(self) -> float:
         """One update; returns the batch's mean loss in nats per token, before the update."""
         for group in self.optimizer.param_groups:
@@ -146,6 +157,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "batches": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
+            "dropout_gpu": torch.cuda.get_rng_state_all(),  # one state a GPU; none on a CPU
             "step": self.step,
             "losses": self.losses,
             "recipe": asdict(self.recipe),
@@ -166,6 +178,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["batches"].cpu())
         torch.set_rng_state(state["dropout"].cpu())
+        here = torch.cuda.device_count()
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["dropout_gpu"][:here]])
         self.step, self.losses = state["step"], list(state["losses"])
 
 
