@@ -43,7 +43,11 @@ MEANINGS = {
 }
 STAMP = ".built"
 UNWATCHED = ("web/**/*", "data/*.yml", "labs/book/*.py", "_ext/*.py")
-PARTS = {"The language model": range(1, 13), "Training at scale": range(13, 21)}
+PARTS = {
+    "The language model": range(1, 7),
+    "Evaluating and training": range(7, 13),
+    "Training at scale": range(13, 21),
+}
 
 
 class LedgerDirective(SphinxDirective):
@@ -91,7 +95,7 @@ class VerdictLegend(LedgerDirective):
 
 
 class QuestionCards(LedgerDirective):
-    """Twenty cards, in two parts: titles, teaser, verdict counts, state."""
+    """Twenty cards, in three parts: titles, teaser, verdict counts, state."""
 
     def html(self) -> str:
         html = []

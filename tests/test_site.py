@@ -210,6 +210,26 @@ def test_landing_page_has_twenty_cards_with_the_ledgers_counts(page: Page) -> No
     assert page.locator(".verdict-squares i").count() == len(claims)
 
 
+def test_cards_and_contents_have_the_same_parts(page: Page) -> None:
+    parts = zip(
+        page.locator(".cards-part").all_inner_texts(),
+        page.locator("ol.question-cards").all(),
+        strict=True,
+    )
+    cards = {
+        caption: [c.get_attribute("data-question") for c in group.locator(".written").all()]
+        for caption, group in parts
+    }
+    contents = {
+        part["caption"]: [
+            str(int(entry["file"].removeprefix("chapters/")[:2])) for entry in part["chapters"]
+        ]
+        for part in TOC["parts"]
+        if part["caption"] != "Claims"
+    }
+    assert contents == {caption: numbers for caption, numbers in cards.items() if numbers}
+
+
 def test_written_card_opens_its_chapter(page: Page) -> None:
     card = page.locator(".question-card.written").first
     title = card.locator(".card-title").inner_text()

@@ -1,6 +1,7 @@
 """The loop: schedule, batches, bit-exact resume, a held-out loss that counts each token once."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from labs.model.transformer import GPT, Config
+from labs.train.one_pass import OnePass
 from labs.train.optim import adamw, warmup_cosine
 from labs.train.training import Loss, Recipe, Trainer, evaluate, sample_batch, token_losses
 
@@ -86,6 +88,16 @@ def test_a_resume_without_the_dropout_state_differs(tmp_path):
     assert second.losses[5:] != whole.losses[5:]
 
 
+def test_a_checkpoint_holds_the_random_state_of_the_gpus(tmp_path, monkeypatch):
+    states, restored = [torch.arange(16, dtype=torch.uint8), torch.zeros(16).byte()], []
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", restored.extend)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # fewer than where it was saved
+    trainer().save(tmp_path / "c.pt")
+    trainer().resume(tmp_path / "c.pt")
+    assert [r.tolist() for r in restored] == [states[0].tolist()]
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     trainer().save(tmp_path / "c.pt")
     other = trainer(Recipe(**{**RECIPE.__dict__, "lr": 0.5}))
@@ -117,3 +129,30 @@ def test_units_of_the_loss():
     measured = evaluate(trainer().model, TOKENS, 499, 16)
     assert measured.n_tokens == 499
     assert measured.nats_per_token == pytest.approx(math.log(40), rel=0.02)
+
+
+def test_one_pass_makes_every_token_a_target_once():
+    text = torch.arange(8 * 4 * 5 + 1)
+    recipe = Recipe(steps=5, batch_size=4, context_length=8, lr=1e-3, warmup=1, seed=3)
+    assert OnePass.steps_of_a_pass(len(text), recipe) == 5
+    model = GPT(Config(vocab_size=len(text), context_length=8, n_layers=1, n_heads=1, d_model=8))
+    run, targets = OnePass(model, text, recipe), []
+    for run.step in range(5):
+        x, y = run.next_batch()
+        assert x.shape == (4, 8) and torch.equal(y, x + 1)
+        targets += y.flatten().tolist()
+    assert sorted(targets) == list(range(1, len(text))) and targets != sorted(targets)
+    with pytest.raises(ValueError, match="one pass"):
+        OnePass(model, text[:-1], recipe)
+
+
+def test_one_pass_trains_and_its_seed_decides_the_order():
+    periodic = torch.arange(401) % 7
+    recipe = Recipe(steps=25, batch_size=2, context_length=8, lr=1e-2, warmup=3)
+
+    def run(seed):
+        torch.manual_seed(0)
+        return OnePass(GPT(CONFIG), periodic, replace(recipe, seed=seed)).run()
+
+    assert run(0)[-1] < 0.7 * run(0)[0]
+    assert run(0) == run(0) != run(1)

@@ -44,14 +44,14 @@ class Recipe:
         )
 
 
-def sample_batch(
+def sample_windows(
     tokens: Tensor,
     batch_size: int,
     context_length: int,
     generator: torch.Generator,
     repeated: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Random windows of `tokens` (N,): inputs and targets, both (batch_size, context_length) int64.
+) -> Tensor:
+    """Random windows of `tokens` (N,): (batch_size, context_length + 1) int64.
 
     In the first `repeated · batch_size` rows the beginning of the window, of random length, is
     repeated to its end. Raises ValueError when the text is shorter than one window.
@@ -65,7 +65,18 @@ def sample_batch(
         # A random period: with a fixed one, a head could copy by position and ignore the content.
         low, high = context_length // 8, context_length // 2 + 1
         offsets[:n_repeated] %= torch.randint(low, high, (n_repeated, 1), generator=generator)
-    windows = tokens[starts[:, None] + offsets].long()
+    return tokens[starts[:, None] + offsets].long()
+
+
+def sample_batch(
+    tokens: Tensor,
+    batch_size: int,
+    context_length: int,
+    generator: torch.Generator,
+    repeated: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Inputs and next-token targets from `sample_windows`, both (batch_size, context_length)."""
+    windows = sample_windows(tokens, batch_size, context_length, generator, repeated)
     return windows[:, :-1], windows[:, 1:]
 
 
@@ -84,11 +95,9 @@ class Trainer:
         self.step = 0
         self.losses: list[float] = []
 
-    def train_step(self) -> float:
-        """One update; returns the batch's mean loss in nats per token, before the update."""
+    def batch_loss(self) -> Tensor:
+        """Mean loss of the next batch, nats per token; another objective overrides this."""
         recipe = self.recipe
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.lr_at(self.step)
         x, y = sample_batch(
             self.tokens,
             recipe.batch_size,
@@ -96,12 +105,29 @@ class Trainer:
             self.generator,
             recipe.repeated,
         )
-        self.model.train()
         logits = self.model(x.to(self.device))
-        loss = F.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
+        return F.cross_entropy(logits.flatten(0, 1), y.to(self.device).flatten())
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the next step, both (batch_size, context_length) int64."""
+        recipe = self.recipe
+        return sample_batch(
+            self.tokens,
+            recipe.batch_size,
+            recipe.context_length,
+            self.generator,
+            recipe.repeated,
+        )
+
+    def train_step(self) -> float:
+        """One update; returns the batch's mean loss in nats per token, before the update."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr_at(self.step)
+        self.model.train()
+        loss = self.batch_loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
         self.optimizer.step()
         self.step += 1
         self.losses.append(loss.item())
@@ -131,6 +157,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "batches": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
+            "dropout_gpu": torch.cuda.get_rng_state_all(),  # one state a GPU; none on a CPU
             "step": self.step,
             "losses": self.losses,
             "recipe": asdict(self.recipe),
@@ -151,6 +178,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["batches"].cpu())
         torch.set_rng_state(state["dropout"].cpu())
+        here = torch.cuda.device_count()
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["dropout_gpu"][:here]])
         self.step, self.losses = state["step"], list(state["losses"])
 
 
