@@ -20,13 +20,15 @@ def bits_per_byte(nats: float, n_bytes: int) -> float:
 
 
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error: mean over all cases of |accuracy - confidence| of their bin.
+    """Expected calibration error: mean over all cases of |accuracy - confidence|.
 
-    confidence, correct: (N,); bins of equal width on [0, 1]. Guo et al. (2017), eq. 3.
+    Both are means of the case's bin; bins of equal width on [0, 1].
+    confidence, correct: (N,). Guo et al. (2017), eq. 3.
     """
-    confidence, correct = np.asarray(confidence, float), np.asarray(correct, float)
+    confidence = np.asarray(confidence, float)
+    correct = np.asarray(correct, float)
     place = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    gaps = np.bincount(place, correct - confidence, minlength=bins)  # n of bin × its gap
+    gaps = np.bincount(place, correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
 
 

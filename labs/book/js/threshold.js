@@ -62,7 +62,7 @@ Explorable.register("threshold", (ui) => {
     ];
   }
   const pictures = ["scores", "roc", "pr"].map((name) =>
-    ui.svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, role: "img", "data-picture": name, style: "max-width:100%;height:auto" }));
+    ui.svg("svg", { viewBox: `0 0 ${W} ${H}`, width: W, role: "img", "data-picture": name, style: "flex:1 1 11.5rem;min-width:0;max-width:17rem;height:auto" }));
   ui.stage.append(ui.html("div", { style: "display:flex;flex-wrap:wrap;gap:.5rem 1rem" }, pictures));
   const curve = (points, extra = {}) => ui.svg("polyline", {
     points: points.map(([x, y]) => `${X(x).toFixed(1)},${Y(y).toFixed(1)}`).join(" "),
