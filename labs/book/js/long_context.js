@@ -51,7 +51,7 @@ Explorable.register("long_context", (ui) => {
     return { kept, weights, linear, attention, token: size * growing };
   }
 
-  const [LEFT, RIGHT, TOP, HIGH] = [62, 16, 12, 190];
+  const [LEFT, RIGHT, TOP, HIGH] = [84, 16, 12, 190];
   const picture = ui.svg("svg", { role: "img" });
   const legend = ui.html("p", { style: "margin:0 0 .3rem;font-size:.85rem" },
     "Gigabytes of weights (below) and caches (above) against tokens of context; dashed: the memory.");
