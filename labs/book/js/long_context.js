@@ -79,7 +79,7 @@ Explorable.register("long_context", (ui) => {
       ui.svg("line", { x1: x(here), x2: x(here), y1: TOP, y2: TOP + HIGH, stroke: "currentColor" }),
       ui.svg("circle", { cx: x(here), cy: y(at[here].all), r: 5, fill: "#d9822b", stroke: "currentColor" }),
     );
-    for (let i = 0; i < axis.length; i += 2) parts.push(text(x(i), TOP + HIGH + 18, count(axis[i]), { "text-anchor": i === 10 ? "end" : "middle" }));
+    for (let i = 0; i < axis.length; i += width < 450 ? 5 : 2) parts.push(text(x(i), TOP + HIGH + 18, count(axis[i]), { "text-anchor": i === 10 ? "end" : "middle" }));
     return parts;
   }
 
