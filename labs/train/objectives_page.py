@@ -18,7 +18,7 @@ NAMES = tuple("XYZWVUTSRQPONMLKJIHG")  # sentinels, as the page writes them: <X>
 
 def shown(tokenizer: ByteTokenizer, token: int) -> str:
     """A token as the page writes it: a dot for the space before a word."""
-    return tokenizer.token_bytes(token).decode("utf-8", "replace").replace(" ", "·")
+    return tokenizer.token_bytes(token).decode("utf-8", "backslashreplace").replace(" ", "·")
 
 
 def masking_draws(n: int, ordinary: int, seed: int) -> dict[str, list]:
