@@ -69,11 +69,12 @@ def set_threads(n: int | None = None) -> int:
 
 @contextmanager
 def bit_exact(threads: int = 1) -> Iterator[None]:
-    """Inside, equal computations give equal bits on this machine; afterwards all is as before.
+    """Inside, equal computations give equal bits on this machine.
 
-    A fixed number of CPU threads fixes the order of sums on the CPU, deterministic algorithms do
-    on a GPU: there an operation that has none raises RuntimeError (float `cumsum` is one). The
-    seeds stay the caller's business. (PyTorch documentation, Reproducibility.)
+    The number of threads fixes the order of sums on a CPU, deterministic
+    algorithms do on a GPU. There an operation that has none raises
+    RuntimeError (float `cumsum` is one). Seeds are the caller's business.
+    (PyTorch documentation, Reproducibility.)
     """
     known = torch.get_num_threads()
     strict = torch.are_deterministic_algorithms_enabled()

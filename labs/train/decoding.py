@@ -51,13 +51,15 @@ def next_token_probabilities(
 
 
 def gumbel_max(logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """One draw from softmax(logits) that never computes it: logits (..., V) to tokens (...) int64.
+    """One draw from softmax(logits), which is never computed.
 
-    The token with the largest sum of logit and Gumbel noise (Maddison et al., 2014, sec. 2). The
-    noise is -log E with E exponential. A logit of -inf is never drawn.
+    Logits (..., V) to tokens (...) int64: the largest sum of logit and Gumbel
+    noise (Maddison et al., 2014, sec. 2). The noise is -log E, E exponential.
+    A logit of -inf is never drawn.
     """
     noise = torch.empty_like(logits).exponential_(generator=generator)
-    return (logits - noise.clamp_(min=torch.finfo(noise.dtype).tiny).log()).argmax(-1)
+    noise.clamp_(min=torch.finfo(noise.dtype).tiny)
+    return (logits - noise.log()).argmax(-1)
 
 
 @torch.no_grad()

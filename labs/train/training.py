@@ -157,7 +157,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "batches": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
-            "dropout_gpu": torch.cuda.get_rng_state_all(),  # one state a GPU; none on a CPU
+            "dropout_gpu": torch.cuda.get_rng_state_all(),  # one a GPU
             "step": self.step,
             "losses": self.losses,
             "recipe": asdict(self.recipe),

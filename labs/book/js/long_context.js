@@ -51,7 +51,7 @@ Explorable.register("long_context", (ui) => {
     return { kept, weights, linear, attention, token: size * growing };
   }
 
-  const [LEFT, RIGHT, TOP, HIGH] = [62, 16, 12, 190];
+  const [LEFT, RIGHT, TOP, HIGH] = [84, 16, 12, 190];
   const picture = ui.svg("svg", { role: "img" });
   const legend = ui.html("p", { style: "margin:0 0 .3rem;font-size:.85rem" },
     "Gigabytes of weights (below) and caches (above) against tokens of context; dashed: the memory.");
@@ -79,7 +79,7 @@ Explorable.register("long_context", (ui) => {
       ui.svg("line", { x1: x(here), x2: x(here), y1: TOP, y2: TOP + HIGH, stroke: "currentColor" }),
       ui.svg("circle", { cx: x(here), cy: y(at[here].all), r: 5, fill: "#d9822b", stroke: "currentColor" }),
     );
-    for (let i = 0; i < axis.length; i += 2) parts.push(text(x(i), TOP + HIGH + 18, count(axis[i]), { "text-anchor": i === 10 ? "end" : "middle" }));
+    for (let i = 0; i < axis.length; i += width < 450 ? 5 : 2) parts.push(text(x(i), TOP + HIGH + 18, count(axis[i]), { "text-anchor": i === 10 ? "end" : "middle" }));
     return parts;
   }
 
