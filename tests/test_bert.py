@@ -1,13 +1,15 @@
 """BERT: published counts, a published encoder's numbers, who sees whom, and the masked loss."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from labs.model.attention import padding_mask
-from labs.model.bert import Bert, BertConfig, BertForPretraining, load_minilm, rename
+from labs.model.bert import Bert, BertConfig, BertForPretraining
+from labs.model.minilm import load_minilm, rename
 from labs.model.transformer import count_parameters
 from labs.text.wordpiece import SPECIAL, WordPieceTokenizer
 from labs.train.masked import MaskedTrainer, evaluate_masked, framed, hide, masked_logits
@@ -103,6 +105,24 @@ def test_every_position_sees_every_other(tiny):
     for t in range(8):
         (gradient,) = torch.autograd.grad(tiny.bert.encode(x)[0, t].square().sum(), x)
         assert gradient[0].norm(dim=-1).gt(0).all()
+
+
+def test_the_modern_encoder_sees_all_and_knows_distances_only():
+    torch.manual_seed(0)
+    modern = Bert(replace(TINY, pre_norm=True, rope=True)).eval()
+    assert not any("position" in name for name in modern.state_dict())
+    x = modern.embedding(torch.randint(5, 40, (1, 20))).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(modern.encode(x)[0, 3].square().sum(), x)
+    assert gradient[0].norm(dim=-1).gt(0).all()
+    with torch.no_grad():  # a shifted text, its frame masked off, has the same vectors
+        ids = torch.randint(5, 40, (1, 6))
+        shifted = torch.cat((torch.zeros(1, 4, dtype=torch.long), ids), 1)
+        mask = (torch.arange(10) >= 4)[None, None, None]
+        torch.testing.assert_close(
+            modern(shifted, mask=mask)[:, 4:], modern(ids), atol=1e-5, rtol=1e-4
+        )
+        order = modern(ids.flip(1)).flip(1)
+    assert not torch.allclose(order, modern(ids), atol=1e-4)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from labs.model.ngram import NGram
 from labs.text import corpus
 from labs.text.tokenizers import ByteTokenizer
 from labs.train import pretrained
+from labs.train.masked import MaskedTrainer, evaluate_masked
 from labs.train.training import Loss, Trainer, evaluate
 
 NAME = "shakespeare-gpt"
@@ -35,6 +36,39 @@ def test_first_steps_repeat_the_stored_trace(stored):
     tokens, _ = pretrained.encode_split(stored.tokenizer, "train")
     trainer = Trainer(pretrained.build(config, recipe), tokens, recipe)
     assert trainer.run(until=3) == pytest.approx(stored.losses[:3], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def stored_bert():
+    return pretrained.load("shakespeare-bert")
+
+
+def test_the_encoder_is_small_complete_and_repeats_its_first_steps(stored_bert):
+    folder = pretrained.MODELS / "shakespeare-bert"
+    assert (folder / "weights.safetensors").stat().st_size <= 10_000_000
+    recipe, words = stored_bert.recipe, stored_bert.tokenizer
+    assert len(stored_bert.losses) == recipe.steps
+    config, _ = pretrained.read_config("shakespeare-bert")
+    assert words.vocab_size == config.vocab_size
+    tokens, _ = pretrained.encode_split(words, "train")
+    trainer = MaskedTrainer(pretrained.build(config, recipe), tokens, recipe, words)
+    assert trainer.run(until=3) == pytest.approx(stored_bert.losses[:3], abs=1e-3)
+
+
+def test_the_encoder_beats_single_pieces_and_uses_order(stored_bert):
+    """Against the entropy of the held-out pieces themselves, and against shuffled context."""
+    words = stored_bert.tokenizer
+    tokens, _ = pretrained.encode_split(words, "validation")
+    length = stored_bert.recipe.context_length
+    loss = evaluate_masked(stored_bert.model, tokens, words, length)
+    recorded = stored_bert.record["held_out"]["validation"]
+    assert loss.nats_per_token == pytest.approx(recorded["nats_per_masked_token"], abs=5e-3)
+    share = torch.bincount(tokens).double() / len(tokens)
+    entropy = -torch.xlogy(share, share).sum().item()
+    assert loss.nats_per_token < entropy - 1
+    order = torch.randperm(20_000, generator=torch.Generator().manual_seed(0))
+    shuffled = evaluate_masked(stored_bert.model, tokens[order], words, length)
+    assert shuffled.nats_per_token > loss.nats_per_token + 1
 
 
 def test_it_beats_smoothed_5_grams_clearly(stored):

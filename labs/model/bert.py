@@ -2,30 +2,27 @@
 
 token + segment + position → norm → n_layers × (norm(x + attention(x)); norm(x + mlp(x))).
 Devlin et al., BERT (2019), sec. 3, fig. 2; the layer is the post-norm one of Vaswani et al.
-(2017), sec. 3.1. `load_minilm` reads a published encoder into the same modules.
+(2017), sec. 3.1. Two switches make it modern: `pre_norm` and `rope` (Warner et al., 2024, sec. 2).
 """
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from labs.model.attention import Attention
 from labs.model.layers import GeluMLP, LayerNorm
-from labs.text import corpus
-from labs.text.wordpiece import WordPieceTokenizer
 
 
 @dataclass(frozen=True)
 class BertConfig:
     """Sizes. The defaults are those of BERT-base, uncased.
 
+    `pre_norm`: norm before each sublayer and at the end, none on the embedding. `rope`: rotated
+    queries and keys in place of the position table; `context_length` then limits nothing here.
     Dropout acts on the embedding and on what each layer writes, not on attention weights.
     """
 
@@ -38,6 +35,8 @@ class BertConfig:
     n_types: int = 2
     dropout: float = 0.1
     eps: float = 1e-12
+    pre_norm: bool = False
+    rope: bool = False
 
     @property
     def hidden(self) -> int:
@@ -54,29 +53,39 @@ class Embedding(nn.Module):
         super().__init__()
         self.token = nn.Embedding(config.vocab_size, config.d_model)
         self.segment = nn.Embedding(config.n_types, config.d_model)
-        self.position = nn.Embedding(config.context_length, config.d_model)
-        self.norm = LayerNorm(config.d_model, config.eps)
+        if not config.rope:
+            self.position = nn.Embedding(config.context_length, config.d_model)
+        self.norm = nn.Identity() if config.pre_norm else LayerNorm(config.d_model, config.eps)
+        self.rope = config.rope
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
-        if ids.size(1) > self.position.num_embeddings:
-            raise ValueError(
-                f"{ids.size(1)} tokens, but positions are learned for "
-                f"{self.position.num_embeddings}."
-            )
-        at = torch.arange(ids.size(1), device=ids.device)
         types = torch.zeros_like(ids) if types is None else types
-        return self.drop(self.norm(self.token(ids) + self.segment(types) + self.position(at)))
+        x = self.token(ids) + self.segment(types)
+        if not self.rope:
+            known = self.position.num_embeddings
+            if ids.size(1) > known:
+                raise ValueError(f"{ids.size(1)} tokens, but positions are learned for {known}.")
+            x = x + self.position(torch.arange(ids.size(1), device=ids.device))
+        return self.drop(self.norm(x))
 
 
-class PostNormBlock(nn.Module):
-    """Attention, then MLP; each is added to its input, and the sum is normed."""
+class EncoderBlock(nn.Module):
+    """Attention, then MLP; each is added to its input, and the sum is normed (BERT).
+
+    With `pre_norm` the norm stands before attention and MLP instead, and the sum stays as it is.
+    """
 
     def __init__(self, config: BertConfig):
         super().__init__()
         self.attention = Attention(
-            config.d_model, config.n_heads, positions="none", causal=False, bias=True
+            config.d_model,
+            config.n_heads,
+            positions="rope" if config.rope else "none",
+            causal=False,
+            bias=True,
         )
+        self.pre_norm = config.pre_norm
         self.norm1 = LayerNorm(config.d_model, config.eps)
         self.mlp = GeluMLP(config.d_model, config.hidden)
         self.norm2 = LayerNorm(config.d_model, config.eps)
@@ -85,6 +94,9 @@ class PostNormBlock(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, weights: list[Tensor] | None = None
     ) -> Tensor:
+        if self.pre_norm:
+            x = x + self.drop(self.attention(self.norm1(x), mask, None, weights))
+            return x + self.drop(self.mlp(self.norm2(x)))
         x = self.norm1(x + self.drop(self.attention(x, mask, None, weights)))
         return self.norm2(x + self.drop(self.mlp(x)))
 
@@ -96,7 +108,8 @@ class Bert(nn.Module):
         super().__init__()
         self.config = config
         self.embedding = Embedding(config)
-        self.blocks = nn.ModuleList(PostNormBlock(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(EncoderBlock(config) for _ in range(config.n_layers))
+        self.norm = LayerNorm(config.d_model, config.eps) if config.pre_norm else nn.Identity()
         self.pooler = nn.Linear(config.d_model, config.d_model)
         self.apply(init_weights)
 
@@ -112,6 +125,7 @@ class Bert(nn.Module):
             if layers is not None:
                 layers.append(x)
             x = block(x, mask, weights)
+        x = self.norm(x)
         if layers is not None:
             layers.append(x)
         return x
@@ -191,63 +205,3 @@ def init_weights(module: nn.Module, std: float = 0.02) -> None:
         nn.init.normal_(module.weight, std=std)
         if getattr(module, "bias", None) is not None:
             nn.init.zeros_(module.bias)
-
-
-# A published checkpoint's names, and ours.
-RENAMED = [
-    (r"^bert\.", ""),
-    (r"^embeddings\.LayerNorm\.", "embedding.norm."),
-    (r"^embeddings\.word_embeddings\.", "embedding.token."),
-    (r"^embeddings\.token_type_embeddings\.", "embedding.segment."),
-    (r"^embeddings\.position_embeddings\.", "embedding.position."),
-    (r"^encoder\.layer\.(\d+)\.", r"blocks.\1."),
-    (r"\.attention\.self\.", ".attention."),
-    (r"\.attention\.output\.LayerNorm\.", ".norm1."),
-    (r"\.attention\.output\.dense\.", ".attention.out."),
-    (r"\.intermediate\.dense\.", ".mlp.up."),
-    (r"\.output\.dense\.", ".mlp.down."),
-    (r"\.output\.LayerNorm\.", ".norm2."),
-    (r"^pooler\.dense\.", "pooler."),
-]
-
-
-def rename(name: str) -> str:
-    """`encoder.layer.0.attention.self.query.weight` becomes `blocks.0.attention.query.weight`."""
-    for pattern, ours in RENAMED:
-        name = re.sub(pattern, ours, name)
-    return name
-
-
-def from_published(config: dict, state: dict[str, Tensor]) -> Bert:
-    """An encoder with the weights of a published BERT: its `config.json` and its tensors.
-
-    Raises RuntimeError when a tensor is missing, left over, or of another shape.
-    """
-    ours = BertConfig(
-        vocab_size=config["vocab_size"],
-        context_length=config["max_position_embeddings"],
-        n_layers=config["num_hidden_layers"],
-        n_heads=config["num_attention_heads"],
-        d_model=config["hidden_size"],
-        d_ff=config["intermediate_size"],
-        n_types=config["type_vocab_size"],
-        dropout=config["hidden_dropout_prob"],
-        eps=config["layer_norm_eps"],
-    )
-    with torch.device("meta"):
-        model = Bert(ours)
-    tensors = {rename(name): x for name, x in state.items() if not name.endswith("position_ids")}
-    model.load_state_dict(tensors, assign=True)
-    return model.eval()
-
-
-def load_minilm() -> tuple[Bert, WordPieceTokenizer]:
-    """all-MiniLM-L6-v2 in evaluation mode, and its vocabulary: a BERT of 6 layers, 384 wide.
-
-    Distilled from a larger BERT (Wang et al., MiniLM, 2020), then trained for sentence
-    similarity. No MLM head is published with it. Raises CorpusError when it is not installed.
-    """
-    config = json.loads(corpus.read("minilm", "config.json"))
-    model = from_published(config, load(corpus.read("minilm", "model.safetensors")))
-    vocabulary = corpus.read("minilm", "vocab.txt").decode("utf-8").split("\n")
-    return model, WordPieceTokenizer([line for line in vocabulary if line])

@@ -7,7 +7,7 @@ Explorable.register("senses", (ui) => {
   const MARKS = ["●", "▲", "■", "◆"];
   const COLORS = ["#3b8fd6", "#d9822b", "#2aa17a", "#c06bb3"];
   const N = sentences.length;
-  const short = (text) => (text.length > 34 ? `${text.slice(0, 32)}…` : text);
+  const short = (text) => (text.length > 22 ? `${text.slice(0, 20)}…` : text);
 
   ui.slider({
     name: "layer", label: "Layer", min: 0, max: cosines.length - 1, value: start.layer,
