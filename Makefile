@@ -34,6 +34,7 @@ lab: $(READY)
 models: $(READY)
 	@for config in data/models/*/config.yml; do \
 	  python -m labs.train.pretrained $$(basename $$(dirname $$config)) || exit 1; done
+	python -m labs.train.trunks
 
 store: $(READY)
 	python -m labs.book.store $(NB)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labs.model.transformer import GPT, Config
-from labs.train.decoding import generate, next_token_probabilities
+from labs.train.decoding import generate, gumbel_max, next_token_probabilities
 
 LOGITS = torch.log(torch.tensor([0.15, 0.5, 0.05, 0.3]))
 
@@ -47,6 +47,35 @@ def test_top_p_by_hand():
     assert p.tolist() == pytest.approx([0.15 / 0.95, 0.5 / 0.95, 0, 0.3 / 0.95])
     assert next_token_probabilities(LOGITS, top_p=0.1).tolist() == [0, 1, 0, 0]
     assert torch.allclose(next_token_probabilities(LOGITS, top_p=1.0), LOGITS.exp())
+
+
+def test_min_p_by_hand():
+    p = next_token_probabilities(LOGITS, min_p=0.25)  # at least 0.125
+    assert p.tolist() == pytest.approx([0.15 / 0.95, 0.5 / 0.95, 0, 0.3 / 0.95])
+    squared = next_token_probabilities(LOGITS, 0.5, min_p=0.25)  # 0.0225 < 0.25 · 0.25 < 0.09
+    assert squared.tolist() == pytest.approx([0, 0.25 / 0.34, 0, 0.09 / 0.34])
+    assert next_token_probabilities(LOGITS, min_p=1.0).tolist() == [0, 1, 0, 0]
+    assert torch.allclose(next_token_probabilities(LOGITS, min_p=0.0), LOGITS.exp())
+    with pytest.raises(ValueError, match=r"min_p is 1\.5"):
+        next_token_probabilities(LOGITS, min_p=1.5)
+
+
+def test_min_p_reaches_the_sampler():
+    ids = torch.zeros(4, 1, dtype=torch.long)
+    sampled = generate(gpt(), ids, 12, generator=seeded(), min_p=1.0)
+    assert torch.equal(sampled, generate(gpt(), ids, 12, temperature=0))
+    assert not torch.equal(sampled, generate(gpt(), ids, 12, generator=seeded()))
+
+
+def test_gumbel_max_draws_from_the_softmax():
+    n = 40_000
+    drawn = gumbel_max(LOGITS.expand(n, 4), seeded()).bincount(minlength=4)
+    expected = n * LOGITS.exp()
+    assert ((drawn - expected) ** 2 / expected).sum() < 16.3  # chi-square, 3 degrees: p > 0.001
+    biased = n * torch.softmax(LOGITS / 1.05, -1)
+    assert ((drawn - biased) ** 2 / biased).sum() > 16.3  # and it would see 5 % of temperature
+    cut = LOGITS.masked_fill(torch.tensor([False, True, False, True]), -math.inf)
+    assert set(gumbel_max(cut.expand(n, 4), seeded()).tolist()) == {0, 2}
 
 
 def test_order_is_temperature_then_top_k_then_top_p():

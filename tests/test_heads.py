@@ -15,6 +15,7 @@ from labs.model.heads import (
     mean_ablated,
     prefix_matching_score,
     previous_token_score,
+    raw_scores,
     repeated,
     row_entropy,
 )
@@ -45,6 +46,21 @@ def test_maps_are_causal_rows_that_sum_to_one(model: GPT, ids: torch.Tensor) -> 
     assert maps.shape == (2, 3, 4, 12, 12)
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 3, 4, 12))
     assert maps.triu(1).count_nonzero() == 0
+
+
+def test_raw_scores_become_the_maps(model: GPT, ids: torch.Tensor) -> None:
+    scores = raw_scores(model, ids)
+    seen = torch.ones(12, 12, dtype=torch.bool).tril()
+    weights = (scores / math.sqrt(8)).masked_fill(~seen, -math.inf).softmax(-1)
+    torch.testing.assert_close(weights, attention_maps(model, ids))
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("change", [{"n_kv_heads": 2}, {"positions": "alibi"}])
+def test_raw_scores_of_shared_keys_or_biases_are_refused(change: dict, ids: torch.Tensor) -> None:
+    shape = {"vocab_size": 32, "context_length": 32, "n_layers": 1, "n_heads": 4, "d_model": 32}
+    with pytest.raises(ValueError, match="scores"):
+        raw_scores(GPT(Config(**shape, **change)), ids)
 
 
 def test_row_entropy_knows_the_two_extremes() -> None:

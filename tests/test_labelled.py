@@ -6,7 +6,8 @@ import pytest
 
 from labs.text import labelled as lab
 from labs.text.corpus import document, shakespeare
-from labs.text.labelled import balanced, is_verse, labelled, plain, split_by_work, split_within
+from labs.text.labelled import balanced, labelled, split_by_work, split_within
+from labs.text.plays import Speech, is_verse, plain, speech_text, speeches
 
 
 @pytest.mark.parametrize("task", lab.TASKS)
@@ -28,9 +29,9 @@ def test_genres_are_those_of_the_catalogue():
 
 
 def test_the_first_speeches_of_hamlet():
-    first, second = lab.speeches(document("hamlet"))[:2]
-    assert first == lab.Speech("BER", ("Who's there?",))
-    assert second == lab.Speech("FRAN", ("Nay, answer me: stand, and unfold yourself.",))
+    first, second = speeches(document("hamlet"))[:2]
+    assert first == Speech("BER", ("Who's there?",))
+    assert second == Speech("FRAN", ("Nay, answer me: stand, and unfold yourself.",))
 
 
 def test_verse_is_where_scholars_find_it():
@@ -38,7 +39,7 @@ def test_verse_is_where_scholars_find_it():
     verse."""
 
     def verse_lines(name):
-        known = [(is_verse(s), len(s.lines)) for s in lab.speeches(document(name))]
+        known = [(is_verse(s), len(s.lines)) for s in speeches(document(name))]
         lines = {kind: sum(n for k, n in known if k is kind) for kind in (True, False)}
         return lines[True] / sum(lines.values())
 
@@ -58,7 +59,7 @@ def test_verse_is_where_scholars_find_it():
     ],
 )
 def test_layout_decides_verse(lines, verse):
-    assert is_verse(lab.Speech("A", lines)) is verse
+    assert is_verse(Speech("A", lines)) is verse
 
 
 def test_pairs_of_directions_and_speeches_have_about_the_same_length():
@@ -118,3 +119,27 @@ def test_balanced_draws():
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="take one of genre, work"):
         labelled("mood")
+
+
+def test_capitals_are_names_and_leave_no_trace():
+    words = lab.capitals()
+    text = {w.work: speech_text(w.work) for w in words}
+    count = {"name": Counter(), "other": Counter()}
+    for word in words:
+        count[word.label][text[word.work][word.start : word.end]] += 1
+    assert not any(t != t.lower() for t in text.values())
+    assert 15_000 < count["name"].total() < 25_000 < 250_000 < count["other"].total()
+    for name in ("rome", "caesar", "lord", "england"):
+        assert count["name"][name] > 50
+    for other in ("that", "your", "love", "hand"):
+        assert count["other"][other] > 50 * max(1, count["name"][other])
+    assert len({w.work for w in words}) == 37
+
+
+def test_the_context_of_a_word():
+    word = next(w for w in lab.capitals() if w.work == "hamlet" and w.label == "name")
+    before, after = word.context(30, 20)
+    text = speech_text("hamlet")
+    assert before + after == text[word.start - 30 : word.end + 20]
+    assert before.endswith(text[word.start : word.end]) and " " not in text[word.start : word.end]
+    assert document("hamlet").text.count(text[word.start : word.end].capitalize()) > 0

@@ -29,6 +29,22 @@ def test_seeds_cover_the_three_generators():
     assert draw() == draw()
 
 
+def test_bit_exact_ends_where_it_began():
+    def settings():
+        return (
+            torch.get_num_threads(),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.benchmark,
+        )
+
+    before = settings()
+    with pytest.raises(ZeroDivisionError), machine.bit_exact(threads=1):
+        assert settings() == (1, True, False, False)
+        1 / 0  # noqa: B018
+    assert settings() == before
+
+
 def test_meter_sees_time_and_memory(monkeypatch):
     monkeypatch.setenv("BOOK_SCALE", "cpu")
     with machine.meter() as cost:

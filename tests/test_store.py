@@ -1,10 +1,15 @@
 """Storing outputs: counts from 1 to n, no trace of the machine, and nothing written on failure."""
 
+import base64
+import io
 import json
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 from nbformat import v4
+from PIL import Image
 
 from labs.book import store
 
@@ -53,3 +58,24 @@ def test_times_of_chapters_are_kept(tmp_path, monkeypatch):
         store.record(tmp_path / "01_x.ipynb", {"seconds": seconds, "peak_rss_bytes": 5})
     kept = json.loads(target.read_text())["01_x"][store.scale().name]
     assert kept["seconds"] == 2.0 and {"machine", "date"} <= kept.keys()
+
+
+def test_figures_become_small_and_stay_what_they_were():
+    figure, ax = plt.subplots(figsize=(6, 3), facecolor="none")
+    for k in range(6):
+        ax.plot(range(50), [(i * k) % 17 for i in range(50)])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    png = base64.b64encode(buffer.getvalue()).decode()
+    small = store.smaller_png(png)
+    assert len(small) < 0.6 * len(png)
+    assert store.smaller_png(small) == small
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(p))).convert("RGBA"), dtype=int)
+        for p in (png, small)
+    )
+    assert before.shape == after.shape
+    assert ((before[..., 3] == 0) == (after[..., 3] == 0)).all()  # the ground stays transparent
+    drawn = before[..., 3] > 0
+    assert abs(before - after)[drawn].mean() < 6 and (before[drawn] != after[drawn]).any()

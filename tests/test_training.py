@@ -88,6 +88,16 @@ def test_a_resume_without_the_dropout_state_differs(tmp_path):
     assert second.losses[5:] != whole.losses[5:]
 
 
+def test_a_checkpoint_holds_the_random_state_of_the_gpus(tmp_path, monkeypatch):
+    states, restored = [torch.arange(16, dtype=torch.uint8), torch.zeros(16).byte()], []
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", restored.extend)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # fewer than where it was saved
+    trainer().save(tmp_path / "c.pt")
+    trainer().resume(tmp_path / "c.pt")
+    assert [r.tolist() for r in restored] == [states[0].tolist()]
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     trainer().save(tmp_path / "c.pt")
     other = trainer(Recipe(**{**RECIPE.__dict__, "lr": 0.5}))

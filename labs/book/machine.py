@@ -67,6 +67,30 @@ def set_threads(n: int | None = None) -> int:
     return n
 
 
+@contextmanager
+def bit_exact(threads: int = 1) -> Iterator[None]:
+    """Inside, equal computations give equal bits on this machine.
+
+    The number of threads fixes the order of sums on a CPU, deterministic
+    algorithms do on a GPU. There an operation that has none raises
+    RuntimeError (float `cumsum` is one). Seeds are the caller's business.
+    (PyTorch documentation, Reproducibility.)
+    """
+    known = torch.get_num_threads()
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    tuning = torch.backends.cudnn.benchmark
+    set_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        set_threads(known)
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = tuning
+
+
 @dataclass
 class Cost:
     """What a metered block cost: wall-clock seconds and the peak of extra memory, in bytes."""

@@ -7,6 +7,8 @@ What is stored is what nbval will compare: no progress bars, no stderr, no cell 
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import json
 import os
 import sys
@@ -18,6 +20,7 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 from labs.book.machine import hardware, scale, versions
 
@@ -77,7 +80,25 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         for output in cell.outputs:
             if "execution_count" in output:
                 output["execution_count"] = count
+            if "image/png" in output.get("data", {}):
+                output.data["image/png"] = smaller_png(output.data["image/png"])
     return notebook
+
+
+def smaller_png(encoded: str) -> str:
+    """A base64 PNG with a palette of 256 colours, transparency kept, where that saves bytes.
+
+    A drawn figure loses nothing that can be seen and two thirds of its size, which every reader of
+    the page loads. Applied twice it changes nothing more.
+    """
+    image = Image.open(io.BytesIO(base64.b64decode(encoded)))
+    if image.mode == "P":
+        return encoded
+    palette = image.convert("RGBA").quantize(256, Image.Quantize.FASTOCTREE, dither=0)
+    buffer = io.BytesIO()
+    palette.save(buffer, "PNG", optimize=True)
+    small = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return small if len(small) < len(encoded) else encoded
 
 
 def _joined(outputs: list) -> list:

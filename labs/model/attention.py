@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labs.model.positions import alibi_bias, apply_rope, rope_angles
+from labs.model.positions import Rope, alibi_bias, apply_rope, rope_angles
 
 
 def attention(
@@ -45,6 +45,17 @@ def causal_mask(t_q: int, t_k: int | None = None, device: torch.device | None = 
     """(T_q, T_k), True where key ≤ query; the last query is aligned with the last key."""
     t_k = t_q if t_k is None else t_k
     return torch.ones(t_q, t_k, dtype=torch.bool, device=device).tril(t_k - t_q)
+
+
+def window_mask(t: int, window: int, device: torch.device | None = None) -> Tensor:
+    """(T, T), True where the key is the query itself or one of the `window - 1` tokens before it.
+
+    Beltagy et al., Longformer (2020), sec. 3.1, in the causal form of Jiang et al., Mistral 7B
+    (2023), sec. 2. Raises ValueError for a window without even the query itself.
+    """
+    if window < 1:
+        raise ValueError(f"A window holds the query itself: {window} is less than 1.")
+    return causal_mask(t, device=device).triu(1 - window)
 
 
 def padding_mask(lengths: Tensor, t_k: int) -> Tensor:
@@ -105,6 +116,7 @@ class Attention(nn.Module):
             )
         self.d_head = d_model // n_heads
         self.positions, self.rope_base, self.causal = positions, rope_base, causal
+        self.rope: Rope | None = None  # frequencies other than those of `rope_base`
         self.query = nn.Linear(d_model, n_heads * self.d_head, bias=bias)
         self.key = nn.Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
         self.value = nn.Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
@@ -119,8 +131,11 @@ class Attention(nn.Module):
         )
         if self.positions == "rope":
             at = torch.arange(start, start + t, device=x.device)
-            angles = rope_angles(at, self.d_head, self.rope_base)
-            q, k = apply_rope(q, angles), apply_rope(k, angles)
+            if self.rope is None:
+                angles = rope_angles(at, self.d_head, self.rope_base)
+                return apply_rope(q, angles), apply_rope(k, angles), v
+            angles, size = self.rope.angles(at), self.rope.magnitude
+            q, k = size * apply_rope(q, angles), size * apply_rope(k, angles)
         return q, k, v
 
     def full_mask(self, mask: Tensor | None, t_q: int, t_k: int, x: Tensor) -> Tensor | None:

@@ -25,6 +25,32 @@ def attention_maps(model: GPT, ids: Tensor) -> Tensor:
     return torch.stack(weights)
 
 
+@torch.no_grad()
+def raw_scores(model: GPT, ids: Tensor) -> Tensor:
+    """Every head's q·k on ids (B, T), rotated by RoPE, neither scaled nor masked: (L, B, H, T, T).
+
+    Dividing by sqrt(d_head), masking and a softmax turn them into `attention_maps`. Heads that
+    share keys (grouped queries) and additive positions (ALiBi) are not supported: ValueError.
+    """
+    if model.config.n_kv_heads not in (None, model.config.n_heads):
+        raise ValueError("Grouped-query heads share their keys: raw scores are not defined here.")
+    if model.config.positions == "alibi":
+        raise ValueError("ALiBi adds its positions to the scores: q·k alone is not the whole.")
+    scores: list[Tensor] = []
+
+    def record(module: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        q, k, _ = module.project(inputs[0])
+        scores.append(q @ k.mT)
+
+    hooks = [block.attention.register_forward_pre_hook(record) for block in model.blocks]
+    try:
+        model(ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.stack(scores)
+
+
 def row_entropy(weights: Tensor) -> Tensor:
     """Entropy of each row of weights (..., T_q, T_k) in nats: (..., T_q); 0 · ln 0 is 0."""
     return -torch.xlogy(weights, weights).sum(-1)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from labs.model.attention import Attention, LayerCache
 from labs.model.layers import GeluMLP, LayerNorm, RMSNorm, SwiGLU
+from labs.model.positions import Rope
 
 CHOICES = {
     "norm": ("rmsnorm", "layernorm"),
@@ -131,6 +132,17 @@ class GPT(nn.Module):
     def new_cache(self) -> list[LayerCache]:
         """An empty KV cache: pass it to `forward` with the new tokens only."""
         return [LayerCache() for _ in self.blocks]
+
+    def set_rope(self, rope: Rope | None) -> GPT:
+        """Rotate by other frequencies from now on (None: those of `rope_base`); returns self.
+
+        Raises ValueError when the model has no rotary positions.
+        """
+        if self.config.positions != "rope":
+            raise ValueError(f"The model's positions are {self.config.positions}, not rope.")
+        for block in self.blocks:
+            block.attention.rope = rope
+        return self
 
     def forward(
         self,

@@ -71,6 +71,18 @@ def _read_checked(source: dict, entry: dict) -> bytes:
     return data
 
 
+def read(source: str, file: str) -> bytes:
+    """One recorded file of a source, for example `read("minilm", "vocab.txt")`.
+
+    Raises CorpusError when it is not installed or not the recorded one, KeyError when not recorded.
+    """
+    recorded = manifest()[source]
+    for entry in recorded["files"]:
+        if entry["file"] == file:
+            return _read_checked(recorded, entry)
+    raise KeyError(f"No file '{file}' is recorded for '{source}'.")
+
+
 @cache
 def shakespeare(edition: str = "modern") -> tuple[Document, ...]:
     """All works of one edition: `modern` (42 works) or `first_folio` (35, original spelling).

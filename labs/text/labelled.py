@@ -9,18 +9,31 @@ names that stand before speeches.
 `verse`      verse or prose: the printer starts each line of verse with a capital
 `spelling`   modern edition or First Folio, the same 35 plays in both
 `direction`  stage direction or the beginning of a speech, pairs of about equal length
+
+`capitals` labels single words in their context: printed with a capital in mid-sentence or not.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
+from typing import TypeVar
 
-from labs.text.corpus import Document, shakespeare, split
+from labs.text.corpus import shakespeare, split
+from labs.text.plays import (
+    FOLIO_CUE,
+    IN_BRACKETS,
+    blocks,
+    is_verse,
+    plain,
+    speech_text,
+    speeches,
+    spoken,
+)
 
 # First Folio, "A Catalogue of the severall Comedies, Histories, and Tragedies". It has neither
 # Pericles nor the poems, and does not list Troilus and Cressida: these have no genre here.
@@ -45,10 +58,6 @@ MODERN_NAME = {
     "titus_andronicus": "tragedy_of_titus_andronicus",
     "twelfe-night": "twelfth_night",
 }
-# Speakers' names stand on a line of their own: `Ham.` or `DEMETRIUS`.
-CUE = re.compile(r"[A-Z][A-Za-z' -]{1,28}[.:]|[A-Z][A-Z' -]{1,28}\.?")
-FOLIO_CUE = re.compile(r"(?m)^ {2,}[A-Z][A-Za-z0-9.' ]{0,14}?\. ?")  # `  Ham. To be, or not`
-IN_BRACKETS = re.compile(r"\[[^\[\]]*\]")
 
 
 @dataclass(frozen=True)
@@ -62,51 +71,21 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Speech:
-    """One speech of a modern-spelling play: who speaks, and the lines without directions."""
+class Word:
+    """A word in its place: `start` and `end` count characters of `speech_text(work)`."""
 
-    speaker: str
-    lines: tuple[str, ...]
+    work: str
+    start: int
+    end: int
+    label: str
 
-
-def plain(text: str) -> str:
-    """Lower-case, one line, single spaces: no layout and no capitals to read a label from."""
-    return " ".join(text.lower().split())
-
-
-def spoken(text: str) -> str:
-    """Without stage directions; where a bracket is not closed, its line is left out from there."""
-    return re.sub(r"\[.*|\]", "", IN_BRACKETS.sub("", text))
+    def context(self, before: int, after: int) -> tuple[str, str]:
+        """The text up to the end of the word, from `before` characters on, and what follows."""
+        text = speech_text(self.work)
+        return text[max(0, self.start - before) : self.end], text[self.end : self.end + after]
 
 
-def blocks(work: Document) -> list[str]:
-    """The paragraphs of a work, as printed."""
-    return [block.strip("\n") for block in re.split(r"\n\s*\n", work.text) if block.strip()]
-
-
-@cache
-def speeches(work: Document) -> tuple[Speech, ...]:
-    """The speeches of a modern-spelling play, in order. A speaker speaks at least twice."""
-    found = []
-    for block in blocks(work):
-        name, _, rest = block.partition("\n")
-        lines = [line for line in spoken(rest).splitlines() if line.strip()]
-        if CUE.fullmatch(name.strip()) and lines and "[" not in name:
-            found.append(Speech(name.strip(" .:").upper(), tuple(lines)))
-    often = Counter(speech.speaker for speech in found)
-    return tuple(speech for speech in found if often[speech.speaker] > 1)
-
-
-def is_verse(speech: Speech) -> bool | None:
-    """Whether a speech is verse; None when its layout does not tell.
-
-    Verse: every line starts with a capital. Prose: at most half of the lines after the first do.
-    Fewer than three lines after the first tell too little.
-    """
-    starts = [re.sub(r"^[^A-Za-z]+", "", line)[:1].isupper() for line in speech.lines[1:]]
-    if len(starts) < 3:
-        return None
-    return True if all(starts) else False if sum(starts) <= len(starts) / 2 else None
+Item = TypeVar("Item", Window, Word)
 
 
 def _whole_words(text: str, length: int) -> str:
@@ -124,21 +103,36 @@ def _cut(text: str, length: int, label: str, work: str, start: int = 0) -> Itera
         at += len(piece) + (text[at + len(piece) : at + len(piece) + 1] == " ")
 
 
-def _speech_text(work: Document) -> str:
-    """All speeches of a play as plain text; a poem is taken whole."""
-    said = speeches(work)
-    return plain(" ".join(" ".join(s.lines) for s in said) if len(said) > 50 else work.text)
+@cache
+def capitals(margin: int = 240) -> tuple[Word, ...]:
+    """Words of the plays, `name` where printed with a capital inside a sentence, else `other`.
+
+    The text itself is lower-case. Words of four letters or more, not the first of a line, after a
+    word or a comma, and at least `margin` characters from both ends of the play.
+    """
+    found = []
+    for work in shakespeare():
+        lines = [" ".join(line.split()) for s in speeches(work) for line in s.lines]
+        text, starts = (
+            " ".join(lines),
+            set(accumulate((len(line) + 1 for line in lines), initial=0)),
+        )
+        for match in re.finditer(r"(?<=[a-z,] )(?!I')[A-Za-z]{3,}(?:'?[a-z])", text[:-margin]):
+            if match.start() >= margin and match.start() not in starts:
+                label = "name" if match[0][0].isupper() else "other"
+                found.append(Word(work.name, *match.span(), label))
+    return tuple(found)
 
 
 def _genre(length: int) -> Iterator[Window]:
     for work in shakespeare():
         if work.name in GENRE_OF:
-            yield from _cut(_speech_text(work), length, GENRE_OF[work.name], work.name)
+            yield from _cut(speech_text(work.name), length, GENRE_OF[work.name], work.name)
 
 
 def _work(length: int) -> Iterator[Window]:
     for work in shakespeare():
-        yield from _cut(_speech_text(work), length, work.name, work.name)
+        yield from _cut(speech_text(work.name), length, work.name, work.name)
 
 
 def _verse(length: int) -> Iterator[Window]:
@@ -154,7 +148,7 @@ def _verse(length: int) -> Iterator[Window]:
 def _spelling(length: int) -> Iterator[Window]:
     for work in shakespeare():
         if work.name in GENRE_OF:
-            yield from _cut(_speech_text(work), length, "modern", work.name)
+            yield from _cut(speech_text(work.name), length, "modern", work.name)
     for work in shakespeare("first_folio"):
         text = plain(spoken(FOLIO_CUE.sub("", work.text)))
         yield from _cut(text, length, "folio", MODERN_NAME.get(work.name, work.name))
@@ -195,8 +189,8 @@ def labelled(task: str, length: int = 160) -> tuple[Window, ...]:
 
 
 def split_by_work(
-    windows: Iterable[Window], held_out: Iterable[str] | None = None
-) -> tuple[list[Window], list[Window]]:
+    windows: Iterable[Item], held_out: Iterable[str] | None = None
+) -> tuple[list[Item], list[Item]]:
     """Windows of the other works, and windows of the held-out works.
 
     Held out by default: the corpus's validation and test works, two comedies and two tragedies.
@@ -220,12 +214,12 @@ def split_within(
     return [w for w, is_late in pairs if not is_late], [w for w, is_late in pairs if is_late]
 
 
-def balanced(windows: Iterable[Window], per_label: int, seed: int) -> list[Window]:
-    """`per_label` windows of each label, drawn without replacement and shuffled.
+def balanced(windows: Iterable[Item], per_label: int, seed: int) -> list[Item]:
+    """`per_label` windows (or words) of each label, drawn without replacement and shuffled.
 
     Raises ValueError when a label has fewer.
     """
-    by_label: dict[str, list[Window]] = {}
+    by_label: dict[str, list[Item]] = {}
     for window in windows:
         by_label.setdefault(window.label, []).append(window)
     rng, drawn = random.Random(seed), []

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 IGNORED = -100  # the target of a position without a loss, as in torch.nn.CrossEntropyLoss
 
 
-def _loss_and_gradient(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum of the losses, and its gradient softmax - one-hot in the memory of `logits` (n, V)."""
+def cross_entropy_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of the losses of (n,) targets; logits (n, V) become its gradient."""
     y = targets[:, None]
     top, at_target = logits.amax(-1, keepdim=True), logits.gather(-1, y)
     exp = logits.sub_(top).exp_()
@@ -29,29 +29,29 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, total: float, chunk: int
-    ) -> Tensor:
+    def forward(ctx, hidden, weight, targets, total: float, chunk: int) -> Tensor:
+        wide = torch.promote_types(weight.dtype, torch.float32)
         loss = hidden.new_zeros((), dtype=torch.float64)
         d_hidden = torch.zeros_like(hidden)
-        d_weight = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))
+        d_weight = torch.zeros_like(weight, dtype=wide)
         for rows in torch.arange(len(hidden), device=hidden.device).split(chunk):
             rows = rows[targets[rows] != IGNORED]
             if not len(rows):
                 continue
             h = hidden[rows]
-            nats, grad = _loss_and_gradient((h @ weight.T).to(d_weight.dtype), targets[rows])
+            logits = (h @ weight.T).to(wide)
+            nats, grad = cross_entropy_in_place(logits, targets[rows])
             loss += nats
             grad = grad.div_(total).to(weight.dtype)
             d_hidden[rows] = (grad @ weight).to(hidden.dtype)
             d_weight += grad.T @ h
-            del grad  # before the next chunk's logits are made
+            del logits, grad  # before the next chunk's are made
         ctx.save_for_backward(d_hidden, d_weight.to(weight.dtype))
-        return (loss / total).to(torch.promote_types(hidden.dtype, torch.float32))
+        return (loss / total).to(wide)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple:
+    def backward(ctx, scale: Tensor) -> tuple:
         d_hidden, d_weight = ctx.saved_tensors
         return d_hidden * scale.to(d_hidden.dtype), d_weight * scale.to(d_weight.dtype), *[None] * 3
 

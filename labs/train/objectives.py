@@ -110,7 +110,7 @@ def span_corruption(
     rate: float = 0.15,
     mean_span: float = 3.0,
 ) -> tuple[Tensor, Tensor]:
-    """Drop spans and ask for them (Raffel et al., 2020, sec. 3.1.4 and fig. 2).
+    """Drop spans and ask for them (Raffel et al., 2020, sec. 3.1.4, fig. 2; spans: sec. 3.3.4).
 
     ids: (B, L). Each dropped span leaves one sentinel; the target is each sentinel with what it
     stands for, and a final sentinel. With d tokens in s spans (`span_counts`):
@@ -156,8 +156,8 @@ def prefix_mask(prefix: int, length: int) -> Tensor:
 class Spans:
     """Span corruption on one stack: inputs and targets in a row, a prefix LM.
 
-    (Raffel et al., 2020, sec. 3.2.1 and fig. 4, right.) The trunk must not be causal: the mask that
-    comes with the batch is. `window_for` says how many raw tokens fill T positions.
+    Raffel et al., 2020, sec. 3.2.1, figs. 3 and 4, right. The trunk must not be causal: the mask
+    that comes with the batch is. `window_for` says how many raw tokens fill T positions.
     """
 
     sentinels: tuple[int, ...]

@@ -157,6 +157,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "batches": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
+            "dropout_gpu": torch.cuda.get_rng_state_all(),  # one a GPU
             "step": self.step,
             "losses": self.losses,
             "recipe": asdict(self.recipe),
@@ -177,6 +178,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["batches"].cpu())
         torch.set_rng_state(state["dropout"].cpu())
+        here = torch.cuda.device_count()
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["dropout_gpu"][:here]])
         self.step, self.losses = state["step"], list(state["losses"])
 
 
