@@ -46,7 +46,7 @@ class Run:
     seed: int
 
 
-def planned() -> list[Run]:
+def planned_runs() -> list[Run]:
     """Two families over all budgets; GPTs of all widths and depths at the largest."""
     runs = [
         Run(family, 48, layers, tokens, seed)
@@ -62,30 +62,32 @@ def planned() -> list[Run]:
 
 
 @cache
-def tokenizer() -> BPETokenizer:
+def shared_tokenizer() -> BPETokenizer:
     return BPETokenizer.load(TOKENIZER)
 
 
 @cache
-def text(split: str) -> Tensor:
+def split_ids(split: str) -> Tensor:
     """The ids of a split, (N,) int64."""
-    return encode_split(tokenizer(), split)[0]
+    return encode_split(shared_tokenizer(), split)[0]
 
 
-def held_out() -> tuple[Tensor, int]:
+def held_out_passage() -> tuple[Tensor, int]:
     """The tokens (N,) on which all models are compared, and the bytes of all but the first."""
-    ids = text("validation")[:HELD_OUT]
-    special = set(tokenizer().special.values())
-    return ids, len(tokenizer().decode_bytes(i for i in ids[1:].tolist() if i not in special))
+    ids = split_ids("validation")[:HELD_OUT]
+    special = set(shared_tokenizer().special.values())
+    return ids, len(
+        shared_tokenizer().decode_bytes(i for i in ids[1:].tolist() if i not in special)
+    )
 
 
-def build(run: Run) -> nn.Module:
+def untrained_model(run: Run) -> nn.Module:
     """The untrained model. The GRU's state is chosen so that a GPT of 2 layers has its size.
 
     GPT-2's initial deviation of 0.02 belongs to width 768; here it grows with 1 / sqrt(width).
     """
     torch.manual_seed(run.seed)
-    vocab = tokenizer().vocab_size
+    vocab = shared_tokenizer().vocab_size
     if run.family == "gru":
         model = GRUModel(vocab, run.width, round(2.23 * run.width), run.layers)
     else:
@@ -94,7 +96,7 @@ def build(run: Run) -> nn.Module:
     return model.to(device())
 
 
-def trainer(run: Run) -> Trainer:
+def trainer_of(run: Run) -> Trainer:
     """The run at its first step: AdamW, the peak rate in proportion to 1 / width.
 
     Adam's best rate falls as 1 / width (Yang et al., Tensor Programs V, 2022, Table 3). The factors
@@ -110,20 +112,20 @@ def trainer(run: Run) -> Trainer:
         min_lr_ratio=0.05,
         seed=run.seed,
     )
-    return OnePass(build(run), text("train")[: run.tokens + 1], recipe)
+    return OnePass(untrained_model(run), split_ids("train")[: run.tokens + 1], recipe)
 
 
-def score(model: nn.Module) -> Loss:
+def held_out_loss(model: nn.Module) -> Loss:
     """Loss on the held-out tokens, each with 32 tokens of context or more, but for the first."""
-    return evaluate(model, *held_out(), CONTEXT, stride=CONTEXT // 2)
+    return evaluate(model, *held_out_passage(), CONTEXT, stride=CONTEXT // 2)
 
 
-def make(run: Run) -> dict:
+def make_run(run: Run) -> dict:
     """Train and score one run; the record that is stored."""
     start = time.perf_counter()
-    training = trainer(run)
+    training = trainer_of(run)
     training.run()
-    loss = score(training.model)
+    loss = held_out_loss(training.model)
     return {
         **asdict(run),
         "parameters": count_parameters(training.model),
@@ -136,7 +138,7 @@ def make(run: Run) -> dict:
     }
 
 
-def stored() -> dict[Run, dict]:
+def stored_runs() -> dict[Run, dict]:
     """The stored records by run."""
     if not RESULTS.exists():
         return {}
@@ -146,11 +148,11 @@ def stored() -> dict[Run, dict]:
 
 def main() -> None:
     """Make what is missing; a reader of the file sees only whole runs."""
-    records = stored()
-    for run in planned():
+    records = stored_runs()
+    for run in planned_runs():
         if run not in records:
-            records[run] = make(run)
-            lines = ",\n".join(json.dumps(records[r]) for r in planned() if r in records)
+            records[run] = make_run(run)
+            lines = ",\n".join(json.dumps(records[r]) for r in planned_runs() if r in records)
             partial = RESULTS.with_suffix(".partial")
             partial.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
             os.replace(partial, RESULTS)
