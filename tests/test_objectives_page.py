@@ -7,7 +7,7 @@ import torch
 
 from labs.book.explorables import explorable
 from labs.text.tokenizers import BPETokenizer
-from labs.train.objectives import IGNORE, Masked, causal, prefix_mask, span_corruption
+from labs.train.objectives import IGNORE, Masked, causal, prefix_mask, span_corruption, span_counts
 from labs.train.objectives_page import DRAWS, MEAN_SPANS, NAMES, RATES, page_data, shown
 
 TEXT = "to be, or not to be,--that is the question:--whether 'tis nobler in the mind to suffer"
@@ -96,6 +96,10 @@ def test_every_example_is_that_of_python(figure):
         assert seen["inputs"] == inputs, setting
         assert seen["asked"] == targets, setting
         asked = [i for i, target in enumerate(targets) if target]
+        dropped, spans = span_counts(IDS.size(1), setting[1], setting[2])
+        share = (dropped + spans + 1) / (IDS.size(1) + 2 * spans)
+        assert float(seen["spans"]) == pytest.approx(100 * share)
+        assert float(seen["masked"]) == pytest.approx(100 * setting[1])
         assert int(seen["positions"]) == len(inputs) and int(seen["targets"]) == len(asked)
         assert float(seen["density"]) == pytest.approx(100 * len(asked) / len(inputs))
         if asked:

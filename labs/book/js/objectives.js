@@ -47,6 +47,9 @@ Explorable.register("objectives", (ui) => {
   const sees = ui.output({ name: "sees", label: "positions that this prediction sees" });
   const answer = ui.output({ name: "answer", label: "its answer", live: true });
 
+  const expected = ui.output({ name: "masked", label: "for comparison: masked, expected per 100", show: (x) => ui.format.fixed(x, 1) });
+  const spanned = ui.output({ name: "spans", label: "for comparison: spans, per 100", show: (x) => ui.format.fixed(x, 1) });
+
   const list = ui.html("ol", { class: "objectives-row", "aria-label": "Positions: input above, target below" });
   const key = ui.html("p", { class: "objectives-key" },
     "Above: the input. Below: the target, – where there is no loss. Thick frame: the prediction looked at; plain frame: what it may see; dashed: what it may not.");
@@ -62,6 +65,9 @@ Explorable.register("objectives", (ui) => {
     targets.put(number);
     density.put((100 * number) / inputs.length);
     sees.put(reach);
+    expected.put(100 * v.rate);
+    const spans_asked = examples.spans(v).targets;
+    spanned.put((100 * spans_asked.filter((target) => target !== null).length) / spans_asked.length);
     answer.put(chosen < 0 ? "none" : asked[chosen]);
     list.replaceChildren(...inputs.map((token, i) => {
       const state = i === chosen ? "chosen" : i < reach ? "seen" : "unseen";
