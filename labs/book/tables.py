@@ -35,8 +35,10 @@ class Grid:
             return str(value)
         if isinstance(value, int):
             return f"{value:,}"
-        if value != 0 and (abs(value) >= 1e6 or abs(value) < 10.0 ** (1 - self.digits)):
-            return f"{value:.{self.digits - 1}e}"
+        shown = max(self.digits, 1)  # significant digits of the powers of ten
+        large = self.digits > 0 and abs(value) >= 1e6  # digits=0 asks for whole numbers
+        if value != 0 and (large or abs(value) < 10.0 ** (1 - shown)):
+            return f"{value:.{shown - 1}e}"
         return f"{value:,.{self.digits}f}"
 
     def __repr__(self) -> str:
