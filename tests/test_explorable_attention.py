@@ -152,7 +152,8 @@ def test_the_chapter_shows_the_scores_of_the_stored_model():
     )
     data = json.loads(block[1])
     stored = pretrained.load("shakespeare-gpt")
-    ids = torch.tensor([stored.tokenizer.encode("".join(data["tokens"]))])
+    sentence = "".join(data["tokens"]).replace("↵", "\n")
+    ids = torch.tensor([stored.tokenizer.encode(sentence)])
     assert len(data["tokens"]) == ids.size(1)
     assert data["d_head"] == stored.model.blocks[0].attention.d_head
     shown = torch.tensor(data["scores"]) / 1000
