@@ -40,6 +40,8 @@ models: $(READY)
 measurements: $(READY)
 	python -m labs.train.lengths
 	python -m labs.train.extension
+	rm -f data/measurements/sweep.json  # it makes only the runs that the file lacks
+	python -m labs.train.sweep
 
 store: $(READY)
 	python -m labs.book.store $(NB)
