@@ -1,5 +1,6 @@
 # book: build the site | test: run everything that guards the book | lab: open it in JupyterLab
-# store NB=…: run a notebook and keep its outputs | models: train data/models again | serve, clean
+# store NB=…: run a notebook and keep its outputs | serve, clean
+# models: train data/models again | measurements: repeat those of data/measurements
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ export PYTHONPATH := $(CURDIR)
 export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: book test lab models store serve clean format chromium
+.PHONY: book test lab models measurements store serve clean format chromium
 
 book: $(READY)
 	jupyter-book build . --all -W -n -q
@@ -35,6 +36,12 @@ models: $(READY)
 	@for config in data/models/*/config.yml; do \
 	  python -m labs.train.pretrained $$(basename $$(dirname $$config)) || exit 1; done
 	python -m labs.train.trunks
+
+measurements: $(READY)
+	python -m labs.train.lengths
+	python -m labs.train.extension
+	rm -f data/measurements/sweep.json  # it makes only the runs that the file lacks
+	python -m labs.train.sweep
 
 store: $(READY)
 	python -m labs.book.store $(NB)

@@ -1,5 +1,7 @@
 """The commands that measure long context, and what they stored."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -63,3 +65,13 @@ def test_the_stored_measurements_are_whole():
     assert all(len(r["by_position"]) == lengths.TESTED // extension.BIN for r in trained["runs"])
     for record in (tuned, trained):
         assert record["machine"] and record["date"] and record["seconds"] > 0
+
+
+def test_make_repeats_every_stored_computation():
+    """What a command of `labs.train` stores can be made again: the Makefile runs them all."""
+    root = Path(lengths.__file__).parents[2]
+    modules = (root / "labs" / "train").glob("*.py")
+    commands = {f"labs.train.{m.stem}" for m in modules if "__main__" in m.read_text("utf-8")}
+    makefile = (root / "Makefile").read_text("utf-8")
+    assert {"labs.train.extension", "labs.train.lengths"} <= commands
+    assert not [name for name in commands if f"-m {name}" not in makefile]

@@ -61,12 +61,11 @@ def expected(setting):
         )
 
     now = at(v["tokens"])
-    weights = now.read - now.kept
     return {
         "token": at(v["tokens"] + 1).kept - now.kept,
         "kept": now.kept,
-        "all": weights + v["batch"] * now.kept,
-        "most": max(0, (v["gpu"] * 1e9 - weights) // now.kept),
+        "all": now.held + v["batch"] * now.kept,
+        "most": max(0, (v["gpu"] * 1e9 - now.held) // now.kept),
         "read": now.read,
         "prefill": now.linear + now.attention,
         "share": now.share,

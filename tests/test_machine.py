@@ -74,6 +74,14 @@ def test_table_of_predictions():
     assert shown._repr_html_().count("<td") == 8
 
 
+def test_no_digits_are_whole_numbers_and_nothing_becomes_zero():
+    shown = table(("bytes", 8, 1_572_864), ("small", 0.25, 0.0), digits=0)
+    assert [line.split() for line in repr(shown).splitlines()[1:]] == [
+        ["bytes", "8", "1,572,864", "196,608.0000"],
+        ["small", "2e-01", "0", "0.0000"],
+    ]
+
+
 def test_grid_escapes_and_formats():
     shown = grid(["what", "n", "x"], [["a<b", 1234567, 1e-9]])
     assert "a&lt;b" in shown._repr_html_() and "a<b" not in shown._repr_html_()

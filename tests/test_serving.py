@@ -6,7 +6,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from labs.model.attention import window_mask
-from labs.model.counting import LLAMA3_8B, LLAMA3_70B, forward_flops, kv_cache_bytes
+from labs.model.counting import LLAMA3_8B, LLAMA3_70B, forward_flops, kv_cache_bytes, parameters
 from labs.model.serving import (
     KINDS,
     PATTERNS,
@@ -78,6 +78,10 @@ def test_windows_bound_the_cache_of_their_layers():
 def test_reading_and_shares():
     some = cost(LLAMA3_8B, "GQA", 4096)
     assert some.read == 2 * weights(LLAMA3_8B, "GQA") + some.kept
+    parts = parameters(LLAMA3_8B)
+    assert some.held == 2 * (parts.total - parts.norms) and round(some.held / 1e9) == 16
+    tied = Config(50, 64, 2, 4, 32, tied=True)
+    assert cost(tied, "MHA", 9).held == cost(tied, "MHA", 9).read - cost(tied, "MHA", 9).kept
     assert some.share == some.attention / (some.attention + some.linear)
     half = cost(LLAMA3_8B, "GQA", 4096, bytes_per_number=1)
     assert half.kept == some.kept / 2 and half.attention == some.attention

@@ -16,9 +16,15 @@
     document.querySelectorAll("div.math").forEach(makeScrollable);
   }
 
+  /* What is wider than its box scrolls by keyboard too. Widths change when fonts arrive. */
+  const boxes = new Set();
   function makeScrollable(element) {
+    boxes.add(element);
     if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
   }
+  const lookAgain = () => boxes.forEach(makeScrollable);
+  document.fonts?.addEventListener("loadingdone", lookAgain);
+  window.addEventListener("resize", lookAgain);
 
   /* Names that differ from the visible words, and roles that ARIA 1.3 retires. */
   function mendRoles() {

@@ -17,27 +17,36 @@ from IPython.display import Markdown, display
 class Grid:
     """A table with a header; numbers are set right, words left."""
 
-    def __init__(self, header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 4):
+    def __init__(
+        self,
+        header: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        digits: int | Sequence[int] = 4,
+    ):
+        """`digits` behind the point, of all columns or of each; 0 asks for whole numbers."""
         self.header = [str(name) for name in header]
-        self.digits = digits
+        each = [digits] * len(self.header) if isinstance(digits, int) else list(digits)
         if any(len(row) != len(self.header) for row in rows):
             raise ValueError(f"Every row needs {len(self.header)} cells: {', '.join(self.header)}.")
-        self.rows = [[self._text(value) for value in row] for row in rows]
+        self.rows = [[self._text(*cell) for cell in zip(row, each, strict=True)] for row in rows]
         self.numeric = [
             all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
             for i in range(len(self.header))
         ]
 
-    def _text(self, value: Any) -> str:
+    @staticmethod
+    def _text(value: Any, digits: int) -> str:
         if value is None:
             return "–"
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return str(value)
         if isinstance(value, int):
             return f"{value:,}"
-        if value != 0 and (abs(value) >= 1e6 or abs(value) < 10.0 ** (1 - self.digits)):
-            return f"{value:.{self.digits - 1}e}"
-        return f"{value:,.{self.digits}f}"
+        shown = max(digits, 1)  # significant digits of the powers of ten
+        large = digits > 0 and abs(value) >= 1e6
+        if value != 0 and (large or abs(value) < 10.0 ** (1 - shown)):
+            return f"{value:.{shown - 1}e}"
+        return f"{value:,.{digits}f}"
 
     def __repr__(self) -> str:
         table = [self.header, *self.rows]
@@ -74,13 +83,16 @@ def grid(header: Sequence[str], rows: Sequence[Sequence[Any]], digits: int = 4) 
 
 
 def table(*rows: tuple[str, float, float], unit: str = "", digits: int = 4) -> Grid:
-    """Predicted against measured: each row is (what, predicted, measured); the ratio is added."""
+    """Predicted against measured: each row is (what, predicted, measured); the ratio is added.
+
+    Whole numbers (digits=0) have a ratio with four digits.
+    """
     header = [f"in {unit}" if unit else "quantity", "predicted", "measured", "ratio"]
     body = [
         [what, float(predicted), float(measured), measured / predicted if predicted else None]
         for what, predicted, measured in rows
     ]
-    return Grid(header, body, digits)
+    return Grid(header, body, [digits, digits, digits, digits or 4])
 
 
 def show_source(*objects: Any) -> None:

@@ -93,3 +93,50 @@ def kv_cache_bytes(config: Config, tokens: int, bytes_per_number: int = 2) -> in
     kv_heads = config.n_kv_heads or config.n_heads
     d_head = config.d_model // config.n_heads
     return 2 * config.n_layers * kv_heads * d_head * bytes_per_number * tokens
+
+
+FAMILIES = {
+    "GPT-2": {"norm": "layernorm", "positions": "learned", "mlp": "gelu", "bias": True},
+    "Llama": {"tied": False},
+}
+D_FF = {"GPT-2": 4.0, "Llama": 3.5}  # in units of d_model
+WIDTHS = (512, 768, 1024, 1536, 2048, 3072, 4096, 5120, 6144, 8192, 12288, 16384)
+
+
+def family_config(
+    family: str, layers: int, width: int, group: int, vocabulary: int, context: int
+) -> Config:
+    """A model of a family's style: heads of 64, or of 128 from width 2048 on.
+
+    `group` query heads share a key and value head; GPT-2 itself has groups of 1.
+    """
+    heads = width // (64 if width < 2048 else 128)
+    return Config(
+        vocabulary,
+        context,
+        layers,
+        heads,
+        width,
+        n_kv_heads=max(1, heads // group),
+        d_ff=int(D_FF[family] * width),
+        **FAMILIES[family],
+    )
+
+
+def page_data() -> dict:
+    """What `labs/book/js/model_shape.js` computes with, and where it starts: Llama 3 8B."""
+    return {
+        "families": {name: name == "GPT-2" for name in FAMILIES},
+        "d_ff": D_FF,
+        "widths": list(WIDTHS),
+        "vocabularies": [1024, 32000, 50257, 128256, 256000],
+        "start": {
+            "family": "Llama",
+            "layers": 32,
+            "width": 4096,
+            "group": 4,
+            "vocabulary": 128256,
+            "context": 8192,
+            "tokens": 15e12,
+        },
+    }

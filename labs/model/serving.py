@@ -60,6 +60,11 @@ def weights(config: Config, kind: str, latent: Latent = Latent()) -> int:
     return without + config.n_layers * attention
 
 
+def embedding(config: Config) -> int:
+    """Weights that are in memory but multiplied with no token: an untied table of embeddings."""
+    return 0 if config.tied else config.vocab_size * config.d_model
+
+
 def visible_pairs(tokens: int, window: int | None = None) -> int:
     """Pairs (query, key) that a causal layer computes on `tokens`; `window` counts the query."""
     w = tokens if window is None else min(window, tokens)
@@ -71,6 +76,7 @@ class Cost:
     """Of one prompt: what is kept, what a new token must read, what the prefill computes."""
 
     kept: float  # bytes of KV cache of one sequence
+    held: float  # bytes of all weights in memory, with the table of embeddings
     read: float  # bytes that decoding one more token reads: weights once, and this cache
     linear: int  # FLOPs of all matrix products with weights
     attention: int  # FLOPs of scores and weighted sums
@@ -106,6 +112,7 @@ def cost(
     matrix = weights(config, kind)
     return Cost(
         kept=kept,
+        held=(matrix + embedding(config)) * bytes_per_weight,
         read=matrix * bytes_per_weight + kept,
         linear=2 * matrix * tokens,
         attention=per_pair * pairs,
@@ -118,6 +125,7 @@ def page_data() -> dict:
         name: {
             "layers": config.n_layers,
             "width": config.d_model,
+            "embedding": embedding(config),
             "cached": {kind: cached_numbers(config, kind) for kind in KINDS},
             "weights": {kind: weights(config, kind) for kind in KINDS},
         }

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORED = -100  # the target of a position without a loss, as in torch.nn.CrossEntropyLoss
+IGNORE = -100  # the target of a position without a loss, as in torch.nn.CrossEntropyLoss
 
 
 def cross_entropy_in_place(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         d_hidden = torch.zeros_like(hidden)
         d_weight = torch.zeros_like(weight, dtype=wide)
         for rows in torch.arange(len(hidden), device=hidden.device).split(chunk):
-            rows = rows[targets[rows] != IGNORED]
+            rows = rows[targets[rows] != IGNORE]
             if not len(rows):
                 continue
             h = hidden[rows]
@@ -69,7 +69,7 @@ def chunked_cross_entropy(
     Args:
         hidden: (N, d) or (B, T, d), what the head reads.
         weight: (V, d), the head.
-        targets: (N,) or (B, T) int64; positions with -100 have no loss.
+        targets: (N,) or (B, T) int64; positions with IGNORE have no loss.
         chunk: positions whose logits exist at once; the memory for logits is chunk · V numbers.
         total: what the sum of losses is divided by; by default the positions that have a loss.
             With gradient accumulation give the positions of *all* micro-batches.
@@ -80,18 +80,18 @@ def chunked_cross_entropy(
     if chunk < 1:
         raise ValueError(f"A chunk needs at least one position, not {chunk}.")
     if total is None:
-        total = max(1, int((targets != IGNORED).sum()))
+        total = max(1, int((targets != IGNORE).sum()))
     return ChunkedCrossEntropy.apply(
         hidden.flatten(0, -2), weight, targets.flatten(), float(total), chunk
     )
 
 
 def sequence_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
-    """log p of each sequence, (B,) in nats: logits (B, T, V), targets (B, T) with -100 left out.
+    """log p of each sequence, (B,) in nats: logits (B, T, V), targets (B, T) with IGNORE left out.
 
     The positions are those of `targets`: nothing is shifted here.
     """
-    nats = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=IGNORED)
+    nats = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none", ignore_index=IGNORE)
     return -nats.sum(-1)
 
 

@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labs.train.losses import IGNORE
 from labs.train.training import Recipe, Trainer, sample_windows
-
-IGNORE = -100  # a target that costs nothing: the default of torch.nn.functional.cross_entropy
 
 
 @dataclass(frozen=True)

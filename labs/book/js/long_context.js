@@ -1,5 +1,5 @@
 /* KV cache and cost of a long prompt: the arithmetic of labs/model/serving.py, at every change.
-   ui.data: models {name: {layers, width, cached {kind: n}, weights {kind: n}}},
+   ui.data: models {name: {layers, width, embedding, cached {kind: n}, weights {kind: n}}},
    patterns {name: [part, whole]}, ropeOfMla, start {control: value}.
    tests/test_long_context_page.py compares it with Python. */
 Explorable.register("long_context", (ui) => {
@@ -43,12 +43,13 @@ Explorable.register("long_context", (ui) => {
     const far = model.layers - local;
     const size = (model.cached[v.kind] * v.bits) / 8;
     const kept = size * (far * tokens + local * Math.min(tokens, v.window));
-    const weights = 2 * model.weights[v.kind];
+    const read = 2 * model.weights[v.kind];
+    const weights = read + 2 * model.embedding; // in memory; of the embeddings a token reads one row
     const perPair = (4 + (v.kind === "MLA" ? 2 * ropeOfMla : 0)) * model.width;
     const attention = perPair * (far * pairs(tokens, tokens) + local * pairs(tokens, v.window));
     const linear = 2 * model.weights[v.kind] * tokens;
     const growing = far + (tokens < v.window ? local : 0);
-    return { kept, weights, linear, attention, token: size * growing };
+    return { kept, weights, read, linear, attention, token: size * growing };
   }
 
   const [LEFT, RIGHT, TOP, HIGH] = [84, 16, 12, 190];
@@ -91,7 +92,7 @@ Explorable.register("long_context", (ui) => {
     outputs.kept.put(now.kept);
     outputs.all.put(now.weights + v.batch * now.kept);
     outputs.most.put(Math.max(0, Math.floor(room / now.kept)));
-    outputs.read.put(now.weights + now.kept);
+    outputs.read.put(now.read + now.kept);
     outputs.prefill.put(now.linear + now.attention);
     outputs.share.put(now.attention / (now.linear + now.attention));
     const width = Math.max(280, Math.min(720, ui.figure.clientWidth - 34));
