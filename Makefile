@@ -42,6 +42,8 @@ measurements: $(READY)
 	python -m labs.train.extension
 	rm -f data/measurements/sweep.json  # it makes only the runs that the file lacks
 	python -m labs.train.sweep
+	python -m labs.train.next_sentence vectors
+	python -m labs.train.next_sentence compare
 
 store: $(READY)
 	python -m labs.book.store $(NB)

@@ -9,9 +9,9 @@ al. (2019), sec. 5.1; each takes a few minutes on one core.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -232,4 +232,7 @@ def store_comparison() -> None:
 
 
 if __name__ == "__main__":
-    {"vectors": store_vectors, "compare": store_comparison}[sys.argv[1]]()
+    commands = {"vectors": store_vectors, "compare": store_comparison}
+    parser = argparse.ArgumentParser(description="Make the stored data of NSP again.")
+    parser.add_argument("what", choices=commands)
+    commands[parser.parse_args().what]()
