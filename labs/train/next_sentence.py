@@ -24,7 +24,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from labs.book.machine import device, progress, seed_everything, versions
-from labs.model.bert import Bert, BertConfig, BertForPretraining, load_minilm
+from labs.model.bert import Bert, BertConfig, BertForPretraining
+from labs.model.minilm import load_minilm
 from labs.text import corpus
 from labs.text.labelled import balanced, labelled, split_by_work
 from labs.text.pairs import KINDS, Pair, Span, make_pairs, spans
