@@ -7,6 +7,7 @@ a mark of the test in their environment), a guardian, a file, a line of output.
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from labs.ranks import guardian
 from labs.ranks.commands import ROOT, environment, free_port
 from labs.ranks.launch import LaunchError, LaunchInterrupted, Nodes, launch
 from labs.ranks.records import load_result, read_results, save_result
+from labs.ranks.watch import Watch
 
 TEST_MARK = "BOOK_TEST"
 # From a failure to its LaunchError or, when the parent dies, to the last process's end.
@@ -380,3 +382,14 @@ def test_interrupt_is_both_an_error_and_an_interrupt():
         LaunchInterrupted, KeyboardInterrupt
     )
     assert "labs" not in inspect.getsource(guardian).split('"""')[2]  # starts without the book
+
+
+@pytest.mark.parametrize(("code", "first"), [(-9, None), (1, 0)])
+def test_a_killed_launcher_comes_before_the_errors_that_it_causes(tmp_path, code, first):
+    """When torchrun dies, its ranks lose their meeting point and may raise before we look."""
+    launcher = SimpleNamespace(poll=lambda: code, returncode=code)
+    record = {"error": "Traceback …\nDistNetworkError: connection reset by peer", "time": 1.0}
+    (tmp_path / "rank-0.end").write_text(json.dumps(record), encoding="utf-8")
+    failure = Watch(tmp_path, 2, 1, launcher, tmp_path / "launcher.log").failure()
+    assert failure.rank == first
+    assert ("the launcher ended (exit code -9)" in failure.what) == (first is None)

@@ -69,7 +69,9 @@ class Watch:
             return None
         # What is seen may be a consequence. Its cause happened before, so look once more.
         failed = self._failed_ranks()
-        if failed:
+        # A launcher ended by a signal takes the ranks' meeting point with it: it was first.
+        launcher_killed = (self.launcher.poll() or 0) < 0
+        if failed and not launcher_killed:
             rank, what = failed[0]
             after = time.monotonic() - self.started
             return Failure(
