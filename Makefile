@@ -44,6 +44,9 @@ measurements: $(READY)
 	python -m labs.train.sweep
 	python -m labs.train.next_sentence vectors
 	python -m labs.train.next_sentence compare
+	rm -f data/measurements/ladder.json  # an hour on a quiet core; it makes what the file lacks
+	python -m labs.train.ladder_runs
+	python -m labs.train.step_costs
 
 store: $(READY)
 	python -m labs.book.store $(NB)

@@ -132,16 +132,22 @@ class Run:
         self.step, self.seconds = 0, 0.0
         self.curve: list[tuple[int, float, float]] = []  # step, seconds, held-out loss
 
+    def next_windows(self) -> Tensor:
+        """The next batch, (batch, CONTEXT + 1) int64 on the model's device."""
+        return sample_windows(self.tokens, self.rung.batch, CONTEXT, self.generator).to(device())
+
+    def batch_loss(self, windows: Tensor) -> Tensor:
+        """Mean loss of the windows, nats per character."""
+        low = fast_dtype() if self.rung.low_precision else torch.float32
+        with torch.autocast(device().type, low, enabled=low != torch.float32):
+            logits = self.model(windows[:, :-1])
+        return F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
+
     def train_step(self) -> None:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.rung.lr_at(self.step)
-        windows = sample_windows(self.tokens, self.rung.batch, CONTEXT, self.generator)
-        windows = windows.to(device())
-        low = fast_dtype() if self.rung.low_precision else torch.float32
-        with torch.autocast(device().type, low, enabled=low != torch.float32):
-            logits = self.model(windows[:, :-1])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
+        loss = self.batch_loss(self.next_windows())
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -189,11 +195,10 @@ NANOGPT = Rung()
 LADDER = [NANOGPT]
 for name, changes in {
     "learning rate and schedule": {"lr": 4e-3, "shape": "linear", "steps": 1400},
-    "Muon": {"optimizer": "muon", "lr": 1e-2, "warmup": 20, "steps": 520},
-    "initialisation": {"init": 0.05, "steps": 420},
-    "RoPE": {"positions": "rope", "steps": 340},
-    "SwiGLU": {"mlp": "swiglu", "steps": 290},
-    "QK-norm": {"qk_norm": True, "steps": 265},
+    "Muon": {"optimizer": "muon", "lr": 1e-2, "warmup": 20, "steps": 480},
+    "initialisation": {"init": 0.05, "steps": 430},
+    "RoPE": {"positions": "rope", "steps": 310},
+    "QK-norm": {"qk_norm": True, "steps": 270},
     "bfloat16": {"low_precision": True},
 }.items():
     LADDER.append(replace(LADDER[-1], name=name, **changes))
@@ -202,6 +207,7 @@ NOT_KEPT = [
     replace(BEST, name=name, **changes)
     for name, changes in {
         "RMSNorm": {"norm": "rmsnorm"},
+        "SwiGLU": {"mlp": "swiglu"},
         "batch of 6": {"batch": 6, "steps": 400},
         "batch of 24": {"batch": 24, "steps": 150},
         "weight averaging": {"averaged": 0.95},
