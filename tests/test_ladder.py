@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from labs.model.counting import parameters
 from labs.model.transformer import count_parameters
 from labs.train import ladder_runs, step_costs
 from labs.train.ladder import (
@@ -43,6 +44,15 @@ def test_the_first_rung_is_the_published_recipe():
     width = model.embedding.embedding_dim
     tables = (len(vocabulary()) + CONTEXT) * width
     assert width == 128 and count_parameters(model) == tables + 4 * 12 * width**2 + 9 * width
+
+
+def test_every_rung_has_nearly_the_same_size():
+    for rung in [*LADDER, *NOT_KEPT]:
+        model = untrained(rung, seed=0)
+        assert count_parameters(model) == parameters(model.config).total
+        assert count_parameters(model) == pytest.approx(
+            count_parameters(untrained(NANOGPT, 0)), rel=0.02
+        )
 
 
 def test_a_rung_changes_one_thing():

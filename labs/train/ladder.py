@@ -208,8 +208,8 @@ NOT_KEPT = [
     for name, changes in {
         "RMSNorm": {"norm": "rmsnorm"},
         "SwiGLU": {"mlp": "swiglu"},
-        "batch of 6": {"batch": 6, "steps": 400},
         "batch of 24": {"batch": 24, "steps": 150},
         "weight averaging": {"averaged": 0.95},
+        "batch of 6": {"batch": 6, "steps": 400},
     }.items()
 ]
