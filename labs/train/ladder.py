@@ -131,6 +131,7 @@ class Run:
         self.tokens = characters("train")
         self.step, self.seconds = 0, 0.0
         self.curve: list[tuple[int, float, float]] = []  # step, seconds, held-out loss
+        self.losses: list[float] = []  # of every batch, before its update
 
     def next_windows(self) -> Tensor:
         """The next batch, (batch, CONTEXT + 1) int64 on the model's device."""
@@ -153,6 +154,7 @@ class Run:
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
+        self.losses.append(loss.item())
         self.step += 1
         if self.average is not None:
             self._average()

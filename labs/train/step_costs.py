@@ -116,18 +116,18 @@ def one_thread() -> dict:
 
 
 def threads() -> dict:
-    """Milliseconds a step on 1 and on 2 threads, the best of several rounds.
+    """Milliseconds a step on 1 and on 2 threads, taking turns.
 
-    A thread that waits for a core which another program uses holds up its sibling: the best round
-    is the one with the least of that.
+    A thread that waits for a core which another program uses holds up its sibling: measured on
+    cores that are not free, the second thread costs instead of helping.
     """
     run, times = Run(NANOGPT), {1: [], 2: []}
-    for _ in range(3 * ROUNDS):
+    for _ in range(ROUNDS):
         for n in times:
             set_threads(n)
             seconds_of(run, 2)
-            times[n].append(1e3 * seconds_of(run, STEPS // 2) / (STEPS // 2))
-    return {str(n): round(min(t), 2) for n, t in times.items()}
+            times[n].append(1e3 * seconds_of(run, STEPS) / STEPS)
+    return {str(n): round(statistics.median(t), 2) for n, t in times.items()}
 
 
 PARTS = {"one-thread": one_thread, "threads": threads}
