@@ -20,7 +20,7 @@ from labs.train.ladder import (
     Run,
     Rung,
     characters,
-    held_out,
+    held_out_windows,
     untrained,
     vocabulary,
 )
@@ -65,10 +65,10 @@ def test_a_rung_changes_one_thing():
 
 
 def test_held_out_windows_are_of_works_that_are_not_trained_on():
-    assert held_out().shape == (HELD_OUT, CONTEXT + 1) and HELD_OUT == 20 * 12
-    assert held_out().max() < len(vocabulary())
+    assert held_out_windows().shape == (HELD_OUT, CONTEXT + 1) and HELD_OUT == 20 * 12
+    assert held_out_windows().max() < len(vocabulary())
     text = characters("train")
-    window = held_out()[100].to(torch.uint8)
+    window = held_out_windows()[100].to(torch.uint8)
     starts = (text[: -CONTEXT - 1] == window[0]).nonzero().flatten()
     assert not any(torch.equal(text[s : s + CONTEXT + 1], window) for s in starts.tolist())
 
@@ -135,7 +135,7 @@ def test_variants_of_a_step_do_the_same_arithmetic():
                  "chunked loss"):  # fmt: skip
         run = step_costs.VARIANTS[name]()
         run.train_step(), run.train_step()
-        windows = held_out()[:8]
+        windows = held_out_windows()[:8]
         losses[name] = run.batch_loss(windows).item()
     assert max(losses.values()) - min(losses.values()) < 1e-3
 

@@ -74,7 +74,7 @@ def characters(name: str) -> Tensor:
 
 
 @cache
-def held_out() -> Tensor:
+def held_out_windows() -> Tensor:
     """Windows spread evenly over the validation works, (HELD_OUT, CONTEXT + 1) int64."""
     text = characters("validation")
     starts = torch.linspace(0, len(text) - CONTEXT - 1, HELD_OUT).long()
@@ -84,7 +84,7 @@ def held_out() -> Tensor:
 @torch.no_grad()
 def held_out_loss(model: nn.Module) -> float:
     """Mean loss in nats per character, over every position of the held-out windows."""
-    windows = held_out().to(next(model.parameters()).device)
+    windows = held_out_windows().to(next(model.parameters()).device)
     logits = model(windows[:, :-1])
     return F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten()).item()
 

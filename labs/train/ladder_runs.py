@@ -63,7 +63,7 @@ def missing_runs(runs: list[dict]) -> list[tuple[Rung, int]]:
     return [(rung, seed) for rung, seed in planned if (rung.name, seed) not in done]
 
 
-def store(runs: list[dict]) -> None:
+def store_runs(runs: list[dict]) -> None:
     """A reader of the file sees the old list or the new one, never half of it."""
     partial = RESULTS.with_suffix(".partial")
     partial.write_text(
@@ -84,7 +84,7 @@ def main() -> None:
         target = 0.0 if rung == NANOGPT else target_of(runs)
         run = make_run(rung, seed, target)
         runs.append(run)
-        store(runs)
+        store_runs(runs)
         words = "reached" if run["reached"] else "not reached"
         print(
             f"{rung.name}, seed {seed}: {run['loss']:.4f} after {run['steps']} steps and "

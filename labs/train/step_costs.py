@@ -70,7 +70,7 @@ def with_fused_adamw() -> Run:
     return run
 
 
-def compiled() -> Run:
+def with_compiler() -> Run:
     run = Run(NANOGPT)
     run.model = torch.compile(run.model)
     return run
@@ -82,7 +82,7 @@ VARIANTS: dict[str, Callable[[], Run]] = {
     "norm as one operation": with_fused_norms,
     "fused AdamW": with_fused_adamw,
     "chunked loss": lambda: Chunked(NANOGPT),
-    "torch.compile": compiled,
+    "torch.compile": with_compiler,
 }
 
 
@@ -93,7 +93,7 @@ def seconds_of(run: Run, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def one_thread() -> dict:
+def on_one_thread() -> dict:
     """Milliseconds a step of every variant; the seconds of its first two steps beside it.
 
     The variants take turns, so that a slow minute of the machine is shared by all.
@@ -115,7 +115,7 @@ def one_thread() -> dict:
     }
 
 
-def threads() -> dict:
+def by_threads() -> dict:
     """Milliseconds a step on 1 and on 2 threads, taking turns.
 
     A thread that waits for a core which another program uses holds up its sibling: measured on
@@ -130,7 +130,7 @@ def threads() -> dict:
     return {str(n): round(statistics.median(t), 2) for n, t in times.items()}
 
 
-PARTS = {"one-thread": one_thread, "threads": threads}
+PARTS = {"one-thread": on_one_thread, "threads": by_threads}
 
 
 def main() -> None:
