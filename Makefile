@@ -42,9 +42,10 @@ models: $(READY)
 measurements: $(READY)
 	python -m labs.train.lengths
 	python -m labs.train.extension
-	rm -f data/measurements/sweep.json  # it makes only the runs that the file lacks
+	# sweep and next_sentence make only the runs that their files lack.
+	rm -f data/measurements/sweep.json data/measurements/next_sentence.json
 	python -m labs.train.sweep
-	python -m labs.train.next_sentence vectors
+	python -m labs.model.span_vectors
 	python -m labs.train.next_sentence compare
 
 store: $(READY)
