@@ -18,10 +18,10 @@ from labs.train.masking_page import (
     RATES,
     RECIPES,
     UNITS,
-    counts,
     cut,
     example,
     page_data,
+    selected_counts,
     uniforms,
 )
 from labs.train.objectives import IGNORE, mask_tokens
@@ -99,7 +99,7 @@ def test_the_distribution_is_pythons(figure):
     few = [s for s in SETTINGS if s["text"] in (0, 1, 3) and s["rate"] in (2, 7)]
     for setting, seen in zip(few, figure.evaluate(READ, [few, TYPED]), strict=True):
         text, _, rate, _ = asked_of(setting)
-        found = counts(WORDS, text, rate, UNITS[setting["unit"]])
+        found = selected_counts(WORDS, text, rate, UNITS[setting["unit"]])
         usable = sum(piece != "[UNK]" for piece in cut(WORDS, text)[0])
         assert len(found) == DRAWS
         assert seen["mean"] == pytest.approx(statistics.mean(found))

@@ -95,7 +95,7 @@ def example(
     return PageExample(pieces, owners, inputs, names)
 
 
-def counts(tokenizer: WordPieceTokenizer, text: str, rate: float, unit: str) -> list[int]:
+def selected_counts(tokenizer: WordPieceTokenizer, text: str, rate: float, unit: str) -> list[int]:
     """How many pieces the draws 1 … DRAWS select."""
     pieces, owners = cut(tokenizer, text)
     return [sum(selected(pieces, owners, s, rate, unit)[0]) for s in range(1, DRAWS + 1)]
