@@ -36,6 +36,8 @@ models: $(READY)
 	@for config in data/models/*/config.yml; do \
 	  python -m labs.train.pretrained $$(basename $$(dirname $$config)) || exit 1; done
 	python -m labs.train.trunks
+	rm -rf data/models/masking-trunks  # it makes only the runs that are not there
+	python -m labs.train.masking
 
 measurements: $(READY)
 	python -m labs.train.lengths
