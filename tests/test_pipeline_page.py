@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from labs.ranks.schedules import bubble, held, idle_share, makespan, page_data, timeline
+from labs.ranks.schedules import bubble, idle_share, makespan, page_data, peak_held, timeline
 from tests.browser import outputs
 
 DATA = page_data()
@@ -40,7 +40,7 @@ def expected(v):
         "idle": float(idle_share(slots)),
         "formula": float(bubble(*shape)),
         "span": float(makespan(slots) / times["F"]),
-        "held": float(held(slots[0], chunks)),
+        "held": float(peak_held(slots[0], chunks)),
     }
 
 

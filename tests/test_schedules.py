@@ -10,9 +10,9 @@ from labs.ranks.schedules import (
     TIMES,
     Op,
     bubble,
-    held,
     idle_share,
     makespan,
+    peak_held,
     timeline,
 )
 
@@ -52,15 +52,17 @@ def test_every_piece_runs_once_after_what_it_needs(name):
 @pytest.mark.parametrize("micros", [2, 8, 32])
 def test_what_the_stages_hold(stages, micros):
     of = {name: timeline(name, stages, micros) for name in ("GPipe", "1F1B", "zero bubble")}
-    assert [held(line) for line in of["GPipe"]] == [micros] * stages
-    assert [held(line) for line in of["1F1B"]] == [min(stages - s, micros) for s in range(stages)]
-    assert [held(line) for line in of["zero bubble"]] == [min(stages, micros)] * stages
+    assert [peak_held(line) for line in of["GPipe"]] == [micros] * stages
+    assert [peak_held(line) for line in of["1F1B"]] == [
+        min(stages - s, micros) for s in range(stages)
+    ]
+    assert [peak_held(line) for line in of["zero bubble"]] == [min(stages, micros)] * stages
     assert makespan(of["GPipe"]) == makespan(of["1F1B"])
 
 
 def test_interleaving_holds_more_and_needs_whole_rounds():
     line = timeline("interleaved", 8, 32, 2)[0]
-    assert held(line, 2) == 8 + Fraction(7, 2)
+    assert peak_held(line, 2) == 8 + Fraction(7, 2)
     with pytest.raises(ValueError, match="not a multiple"):
         timeline("interleaved", 4, 6, 2)
 

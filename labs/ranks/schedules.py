@@ -152,7 +152,7 @@ def idle_share(slots: list[list[Slot]]) -> Fraction:
     return 1 - busy / (len(slots) * makespan(slots))
 
 
-def held(slots: list[Slot], chunks: int = 1) -> Fraction:
+def peak_held(slots: list[Slot], chunks: int = 1) -> Fraction:
     """The most micro-batches whose activations one stage holds at a time, in whole stages."""
     releases = "W" if any(slot.op.kind == "W" for slot in slots) else "B"
     now = most = 0
