@@ -218,6 +218,18 @@ def outdated_pages(
     return sorted(env.found_docs) if any(path.stat().st_mtime > built for path in watched) else []
 
 
+def make_static_folder(app: Sphinx) -> None:
+    """Make `_static` first: after a failed build the theme copies its logo to a file of that name.
+
+    pydata-sphinx-theme copies the logo when a build has finished, also when it broke off before the
+    folder was there (`pydata_sphinx_theme/logo.py`); every later build then failed on the file.
+    """
+    folder = Path(app.outdir, "_static")
+    if folder.is_file():
+        folder.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def stamp_build(app: Sphinx, error: Exception | None) -> None:
     """Leave the time of the build, so that tests notice pages older than their sources."""
     if error is None:
@@ -233,6 +245,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", add_page_context, priority=400)
     app.connect("html-page-context", drop_unused_mathematics, priority=900)
     app.connect("env-get-outdated", outdated_pages)
+    app.connect("builder-inited", make_static_folder)
     app.connect("build-finished", stamp_build)
     app.connect("env-check-consistency", number_figures_by_chapter)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,9 +1,10 @@
 """A real Chromium on the built site: fixtures for tests, and the search for a Chromium.
 
 Fixtures: `site` (the built pages on disk), `site_url` (served on 127.0.0.1), `browser`, `open_page`
-(any theme, width, with or without scripts) and `page` (light, 1280 px). Whatever a test does with
-a page, it fails afterwards when the page asked another host for something, missed a file or wrote
-an error to the console.
+(any theme, width, with or without scripts), `page` (light, 1280 px) and `open_explorable` (a page
+with nothing but one explorable; `outputs` moves its controls and reads its numbers). Whatever a
+test does with a page, it fails afterwards when the page asked another host for something, missed a
+file or wrote an error to the console.
 
 `python -m tests.browser --ensure` finds a Chromium, installs one when there is none and it may,
 or stops with one sentence.
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from labs.book.explorables import explorable
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = ROOT / "_build" / "html"
@@ -188,6 +191,52 @@ def open_page(browser: Browser, site_url: str, page_log: Log) -> Iterator[OpenPa
 def page(open_page: OpenPage) -> Page:
     """The landing page, light, 1280 px wide; go elsewhere with `page.goto(site_url + path)`."""
     return open_page("index.html")
+
+
+# Moves every control to its value as a reader would, and reads all results.
+READ_OUTPUTS = """(settings) => {
+  const figure = document.querySelector('figure.explorable[data-ready=true]');
+  return settings.map((setting) => {
+    for (const [name, value] of Object.entries(setting)) {
+      const input = figure.querySelector(`[data-control="${name}"]`);
+      input.value = value;
+      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
+    }
+    return Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
+      (output) => [output.dataset.output, output.dataset.value]));
+  });
+}"""
+
+
+def outputs(
+    page: Page, settings: list[dict[str, object]], kind: Callable[[str], object] = str
+) -> list[dict[str, object]]:
+    """The outputs of the explorable on `page` after each setting of {control: value}, as `kind`.
+
+    Settings follow one another: a control that a setting does not name stays where it was.
+    """
+    seen = page.evaluate(READ_OUTPUTS, settings)
+    return [{name: kind(value) for name, value in numbers.items()} for numbers in seen]
+
+
+@pytest.fixture
+def open_explorable(browser: Browser) -> Iterator[Callable[[str, object], Page]]:
+    """`open_explorable("losses", data)` opens a page with nothing but this explorable."""
+    pages, problems = [], []
+
+    def opened(script: str, data: object) -> Page:
+        figure = explorable(script, data, title=script, static_html="<p>static</p>", text=script)
+        page = browser.new_page()
+        pages.append(page)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.set_content(figure._repr_html_())
+        page.wait_for_selector("figure[data-ready=true]")
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert not problems, "\n".join(problems)
 
 
 def main() -> int:

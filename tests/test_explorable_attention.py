@@ -10,7 +10,6 @@ import nbformat
 import pytest
 import torch
 
-from labs.book.explorables import explorable
 from labs.model.heads import raw_scores, row_entropy
 from labs.train import pretrained
 from tests.notebooks import code_cells, texts
@@ -55,18 +54,9 @@ READ = """(settings) => {
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "attention", DATA, title="Heads", static_html="<p>static</p>", text="heads"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("attention", DATA)
 
 
 def expected(setting):

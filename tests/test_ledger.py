@@ -12,8 +12,8 @@ import yaml
 from nbclient import NotebookClient
 from pybtex.database import parse_file
 
-from labs.book import ledger
-from labs.book.cards import MARKS, card_html, card_text, summary_html
+from labs.book import ledger, ledger_page
+from labs.book.cards import MARKS, card_html, card_text, sources_text, summary_html
 from labs.book.claims import (
     DATA,
     VERDICTS,
@@ -278,6 +278,18 @@ FAULTS = {
     "a source as text": ({"source": "Vaswani 2017"}, "`source` must be a list"),
     "a source without key": ({"source": [{"where": "sec. 3"}]}, "every source needs"),
     "a key with spaces": ({"source": [{"key": "a b", "where": ""}]}, "every source needs"),
+    "an empty `through`": (
+        {"source": [{"key": "k", "where": "", "through": " "}]},
+        "`through` must be one line of text, or be left out",
+    ),
+    "a `through` that is no text": (
+        {"source": [{"key": "k", "where": "", "through": None}]},
+        "every source needs",
+    ),
+    "an unknown field of a source": (
+        {"source": [{"key": "k", "where": "", "page": "3"}]},
+        "every source needs",
+    ),
     "a date in words": ({"checked": "today"}, "`checked` must be a date"),
     "an unknown field": ({"sauce": 1}, "missing or unknown fields: sauce"),
 }
@@ -297,6 +309,16 @@ def test_a_good_entry_is_read(ledger_file):
     (entry,) = load_claims(ledger_file(GOOD))
     assert entry.source == (Source("vaswani2017attention", "sec. 3"),)
     assert entry.anchor == "claim-q06-c01"
+
+
+def test_what_was_read_instead_of_a_source_stands_beside_it(ledger_file):
+    item = GOOD["source"][0] | {"through": "abstract <only>"}
+    (entry,) = load_claims(ledger_file(GOOD | {"source": [item]}))
+    (source,) = entry.source
+    assert source == Source("vaswani2017attention", "sec. 3", "abstract <only>")
+    assert ledger_page._source(source).endswith("</a>, sec. 3 (read: abstract &lt;only&gt;)")
+    assert sources_text(entry) == "vaswani2017attention, sec. 3 (read: abstract <only>)"
+    assert "read:" not in ledger_page._source(Source("vaswani2017attention", "sec. 3"))
 
 
 @pytest.mark.parametrize(("change", "message"), FAULTS.values(), ids=FAULTS.keys())

@@ -4,9 +4,8 @@ import itertools
 
 import pytest
 
-from labs.book.explorables import explorable
 from labs.model.serving import KINDS, MODELS, PATTERNS, cost, page_data
-from tests.test_zero_memory_page import READ
+from tests.browser import outputs
 
 DATA = page_data()
 PLACES = {
@@ -31,19 +30,9 @@ SETTINGS = [
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "long_context", DATA, title="Cache", static_html="<p>static</p>", text="cache"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    page.wait_for_selector("figure[data-ready=true]")
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("long_context", DATA)
 
 
 def expected(setting):
@@ -74,7 +63,7 @@ def expected(setting):
 
 def test_the_page_computes_what_python_computes(figure):
     places = [{k: PLACES[k].index(v) for k, v in setting.items()} for setting in SETTINGS]
-    seen, state = figure.evaluate(READ, places), {}
+    seen, state = outputs(figure, places), {}
     for setting, numbers in zip(SETTINGS, seen, strict=True):
         state |= setting
         for name, value in expected(state).items():
@@ -87,12 +76,12 @@ def test_the_settings_reach_both_answers():
 
 
 def test_every_control_changes_the_picture(figure):
-    figure.evaluate(READ, [{"pattern": 1}])  # with windows everywhere, every control matters
+    outputs(figure, [{"pattern": 1}])  # with windows everywhere, every control matters
     drawn = figure.inner_html(".explorable-stage svg")
     for name, steps in PLACES.items():
         other = next(i for i, value in enumerate(steps) if value != DATA["start"][name])
         other = 2 if name == "pattern" else other
-        figure.evaluate(READ, [{name: other}])
+        outputs(figure, [{name: other}])
         assert figure.inner_html(".explorable-stage svg") != drawn, name
         drawn = figure.inner_html(".explorable-stage svg")
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from labs.book.explorables import explorable
 from labs.train.losses import dpo_loss
+from tests.browser import outputs
 
 DATA = {
     "tokens": ["␣a", "␣the", "␣my", "↵", ",", "en"],
@@ -32,21 +32,6 @@ PLACES = {
     "lambda": [0, 0.0001, 0.001, 0.01],
     "beta": [0.05, 0.1, 0.5, 1],
 }  # fmt: skip
-# Moves every control to its value as a reader would, and reads all results.
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  const results = [];
-  for (const setting of settings) {
-    for (const [name, place] of Object.entries(setting)) {
-      const input = figure.querySelector(`[data-control="${name}"]`);
-      input.value = place;
-      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-    }
-    results.push(Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-      (output) => [output.dataset.output, Number(output.dataset.value)])));
-  }
-  return results;
-}"""
 SHAPES = [
     {"target": t, "shift": s, "level": a, "loss": name}
     for t, s, a, name in itertools.product((0, 2, 5), (-12, -1.5, 0, 9), (-7, 0), PLACES["loss"])
@@ -62,19 +47,9 @@ STRENGTHS = [
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "losses", DATA, title="Losses", static_html="<p>static</p>", text="losses"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    page.wait_for_selector("figure[data-ready=true]")
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("losses", DATA)
 
 
 def expected(setting):
@@ -112,7 +87,7 @@ def test_the_page_computes_what_pytorch_computes(figure, settings):
     places = [{k: PLACES[k].index(v) for k, v in setting.items()} for setting in settings]
     start = {name: PLACES[name].index(value) for name, value in START.items()}
     for setting, seen in zip(
-        settings, figure.evaluate(READ, [start | place for place in places]), strict=True
+        settings, outputs(figure, [start | place for place in places], float), strict=True
     ):
         for name, value in expected(setting).items():
             assert seen[name] == pytest.approx(value, rel=1e-8, abs=1e-12), (setting, name)
@@ -129,10 +104,10 @@ def test_the_settings_reach_what_the_text_speaks_of():
 def test_every_control_changes_the_picture(figure):
     for name, steps in PLACES.items():
         loss = {"epsilon": "label smoothing", "gamma": "focal", "lambda": "with z-loss"}.get(name)
-        figure.evaluate(READ, [{"loss": PLACES["loss"].index(loss or "DPO")}])
+        outputs(figure, [{"loss": PLACES["loss"].index(loss or "DPO")}], float)
         drawn = figure.inner_html(".explorable-stage svg")
         other = next(i for i, value in enumerate(steps) if value not in (START[name], "DPO"))
-        figure.evaluate(READ, [{name: other}])
+        outputs(figure, [{name: other}], float)
         assert figure.inner_html(".explorable-stage svg") != drawn, name
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 import pytest
 
-from labs.book.explorables import explorable
 from labs.model.counting import (
     family_config,
     kv_cache_bytes,
@@ -13,7 +12,7 @@ from labs.model.counting import (
     parameters,
     training_flops_per_token,
 )
-from tests.test_zero_memory_page import READ
+from tests.browser import outputs
 
 DATA = page_data()
 PLACES = {
@@ -35,19 +34,9 @@ SETTINGS = [
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(
-        explorable(
-            "model_shape", DATA, title="Shape", static_html="<p>static</p>", text="shape"
-        )._repr_html_()
-    )
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("model_shape", DATA)
 
 
 def expected(tokens, **shape):
@@ -72,7 +61,7 @@ def place(name, value):
 
 def test_the_page_computes_what_python_computes(figure):
     places = [{k: place(k, v) for k, v in setting.items()} for setting in SETTINGS]
-    for setting, seen in zip(SETTINGS, figure.evaluate(READ, places), strict=True):
+    for setting, seen in zip(SETTINGS, outputs(figure, places), strict=True):
         for name, value in expected(**setting).items():
             assert float(seen[name]) == pytest.approx(value, rel=1e-12), (setting, name)
 
@@ -83,5 +72,5 @@ def test_it_starts_at_llama_and_reaches_gpt2(figure):
     assert figure.get_attribute(total, "data-value") == "8030261248"
     gpt2 = {"family": "GPT-2", "layers": 12, "width": 768, "group": 1}
     gpt2 |= {"vocabulary": 50257, "context": 1024}
-    figure.evaluate(READ, [{k: place(k, v) for k, v in gpt2.items()}])
+    outputs(figure, [{k: place(k, v) for k, v in gpt2.items()}])
     assert figure.get_attribute(total, "data-value") == "124439808"

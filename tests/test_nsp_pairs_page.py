@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from labs.book.explorables import explorable
+from tests.browser import outputs
 
 KINDS = [["other", "from another work"], ["swapped", "the true pair, swapped"]]
 RNG = random.Random(0)
@@ -21,37 +21,22 @@ PAIRS = {
 }
 DATA = {"kinds": KINDS, "positives": POSITIVES, "negatives": NEGATIVES, "pairs": PAIRS}
 DATA |= {"threshold": 100}
-READ = """([kind, pair, threshold]) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  for (const [name, place] of Object.entries({kind, pair, threshold})) {
-    const input = figure.querySelector(`[data-control="${name}"]`);
-    input.value = place;
-    input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-  }
-  return Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-    (output) => [output.dataset.output, output.dataset.value]));
-}"""
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "nsp_pairs", DATA, title="Pairs", static_html="<p>static</p>", text="pairs"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    page.wait_for_selector("figure[data-ready=true]")
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("nsp_pairs", DATA)
+
+
+def judge(figure, kind, pair, threshold):
+    """The outputs for one pair of one kind at a threshold."""
+    return outputs(figure, [{"kind": kind, "pair": pair, "threshold": threshold}])[0]
 
 
 def test_its_numbers_are_those_of_python(figure):
     for place, pair, threshold in itertools.product((0, 1), (1, 2, 4), (0, 100, 250, 500)):
-        seen = figure.evaluate(READ, [place, pair, threshold])
+        seen = judge(figure, place, pair, threshold)
         kind = KINDS[place][0]
         up = sum(c >= threshold for c in POSITIVES[kind]) / 60
         down = sum(c >= threshold for c in NEGATIVES[kind]) / 60
@@ -66,16 +51,16 @@ def test_its_numbers_are_those_of_python(figure):
 
 
 def test_the_reader_judges_and_is_told(figure):
-    assert figure.evaluate(READ, [0, 2, 100])["truth"] == ""
+    assert judge(figure, 0, 2, 100)["truth"] == ""
     figure.focus("[data-judge=next]")
     figure.keyboard.press("Enter")
-    seen = figure.evaluate(READ, [0, 2, 100])
+    seen = judge(figure, 0, 2, 100)
     assert seen["truth"] == "not next" and seen["score"] == "0 of 1"
     figure.click("[data-judge=other]")  # too late: the first verdict counts
-    assert figure.evaluate(READ, [0, 2, 100])["score"] == "0 of 1"
-    figure.evaluate(READ, [0, 1, 100])
+    assert judge(figure, 0, 2, 100)["score"] == "0 of 1"
+    judge(figure, 0, 1, 100)
     figure.click("[data-judge=next]")
-    assert figure.evaluate(READ, [0, 1, 100])["score"] == "1 of 2"
-    assert figure.evaluate(READ, [1, 1, 100])["score"] == "0 of 0"
+    assert judge(figure, 0, 1, 100)["score"] == "1 of 2"
+    assert judge(figure, 1, 1, 100)["score"] == "0 of 0"
     figure.click(".explorable-reset")
-    assert figure.evaluate(READ, [0, 1, 100])["score"] == "0 of 0"
+    assert judge(figure, 0, 1, 100)["score"] == "0 of 0"

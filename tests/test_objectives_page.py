@@ -5,7 +5,6 @@ import itertools
 import pytest
 import torch
 
-from labs.book.explorables import explorable
 from labs.text.tokenizers import BPETokenizer
 from labs.train.objectives import IGNORE, Masked, causal, prefix_mask, span_corruption, span_counts
 from labs.train.objectives_page import DRAWS, MEAN_SPANS, NAMES, RATES, page_data, shown
@@ -39,18 +38,9 @@ READ = """(settings) => {
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "objectives", DATA, title="Examples", static_html="<p>static</p>", text="examples"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("objectives", DATA)
 
 
 def example(objective, rate, span, seed):

@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from labs.book.explorables import explorable
 from labs.train.decoding import next_token_probabilities
+from tests.browser import outputs
 
 V = 300
 TOP_K = [1, 2, 3, 5, 8, 10, 20, 40, 50, 100, 200, V]
@@ -31,33 +31,12 @@ SETTINGS = [
         (0, 1, 2), (0, 0.5, 1, 2.5), (1, 10, V), (0.1, 0.9, 1), (0, 0.03, 0.5)
     )
 ]
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  return settings.map((setting) => {
-    for (const [name, place] of Object.entries(setting)) {
-      const input = figure.querySelector(`[data-control="${name}"]`);
-      input.value = place;
-      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-    }
-    return Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-      (output) => [output.dataset.output, Number(output.dataset.value)]));
-  });
-}"""
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "sampling", DATA, title="Next token", static_html="<p>static</p>", text="sampling"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("sampling", DATA)
 
 
 def expected(prompt, temperature, top_k, top_p, min_p):
@@ -79,7 +58,7 @@ def expected(prompt, temperature, top_k, top_p, min_p):
 def test_the_page_computes_what_python_computes(figure):
     moved = [{**s, "top_k": TOP_K.index(s["top_k"])} for s in SETTINGS]
     supports = set()
-    for setting, seen in zip(SETTINGS, figure.evaluate(READ, moved), strict=True):
+    for setting, seen in zip(SETTINGS, outputs(figure, moved, float), strict=True):
         numbers = expected(**setting)
         assert seen.keys() == numbers.keys()
         for name, value in numbers.items():
@@ -91,18 +70,18 @@ def test_the_page_computes_what_python_computes(figure):
 def test_each_control_changes_numbers_or_picture(figure):
     before = figure.inner_html(".explorable-stage")
     for name, place in {"prompt": 1, "temperature": 0.5, "top_k": 8, "top_p": 0.5}.items():
-        figure.evaluate(READ, [{name: place}])
+        outputs(figure, [{name: place}], float)
         after = figure.inner_html(".explorable-stage")
         assert after != before, name
         before = after
-    start = figure.evaluate(READ, [{}])
-    assert figure.evaluate(READ, [{"min_p": 0.5}]) != start
+    start = outputs(figure, [{}], float)
+    assert outputs(figure, [{"min_p": 0.5}], float) != start
     figure.click(".explorable-reset")
-    assert figure.evaluate(READ, [{}])[0]["support"] == V
+    assert outputs(figure, [{}], float)[0]["support"] == V
 
 
 def test_it_moves_from_the_keyboard(figure):
     figure.focus("[data-control=temperature]")
-    before = figure.evaluate(READ, [{}])[0]["entropy"]
+    before = outputs(figure, [{}], float)[0]["entropy"]
     figure.keyboard.press("ArrowRight")
-    assert figure.evaluate(READ, [{}])[0]["entropy"] > before
+    assert outputs(figure, [{}], float)[0]["entropy"] > before

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from labs.book.explorables import explorable
+from tests.browser import outputs
 
 SENSES = ["ship", "tree", "dog"]
 OWNER = [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -27,33 +27,12 @@ DATA = {
     "cosines": COSINES,
     "start": {"layer": 2, "sentence": 0},
 }
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  return settings.map((setting) => {
-    for (const [name, value] of Object.entries(setting)) {
-      const input = figure.querySelector(`[data-control="${name}"]`);
-      input.value = value;
-      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-    }
-    return Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-      (output) => [output.dataset.output, Number(output.dataset.value)]));
-  });
-}"""
 
 
 @pytest.fixture
-def figure(browser):
-    html = explorable(
-        "senses", DATA, title="Senses", static_html="<p>static</p>", text="senses"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    page.wait_for_selector("figure[data-ready=true]")
-    yield page
-    page.close()
-    assert not problems
+def figure(open_explorable):
+    """A page with nothing but the explorable."""
+    return open_explorable("senses", DATA)
 
 
 def nearest(layer, i):
@@ -66,7 +45,7 @@ def nearest(layer, i):
 def test_the_page_computes_what_python_computes(figure):
     settings = [{"layer": layer, "sentence": i} for layer in range(LAYERS) for i in range(9)]
     owner = np.array(OWNER)
-    for setting, seen in zip(settings, figure.evaluate(READ, settings), strict=True):
+    for setting, seen in zip(settings, outputs(figure, settings, float), strict=True):
         layer, i = setting["layer"], setting["sentence"]
         row, rest = COSINES[layer, i] / 1000, np.arange(9) != i
         alike = owner == owner[i]

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from labs.book.explorables import explorable
+from tests.browser import outputs
 
 rng = np.random.default_rng(0)
 
@@ -31,36 +31,14 @@ DATA = {
     "prevalences": [0.01, 0.05, 0.3, 0.5, 0.9],
     "start": {"system": "good", "threshold": 50, "prevalence": 0.5},
 }
+CONTROLS = ("system", "threshold", "prevalence")
 SETTINGS = list(itertools.product(range(2), (0, 1, 25, 50, 73, 100), range(5)))
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  const results = [];
-  for (const setting of settings) {
-    ["system", "threshold", "prevalence"].forEach((name, i) => {
-      const input = figure.querySelector(`[data-control="${name}"]`);
-      input.value = setting[i];
-      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-    });
-    results.push(Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-      (output) => [output.dataset.output, output.dataset.value])));
-  }
-  return results;
-}"""
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "threshold", DATA, title="Any", static_html="<p>static</p>", text="threshold"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("threshold", DATA)
 
 
 def expected(system, threshold, prevalence):
@@ -85,7 +63,7 @@ def expected(system, threshold, prevalence):
 
 
 def test_the_page_computes_what_scikit_learn_computes(figure):
-    seen = figure.evaluate(READ, SETTINGS)
+    seen = outputs(figure, [dict(zip(CONTROLS, s, strict=True)) for s in SETTINGS])
     for setting, numbers in zip(SETTINGS, seen, strict=True):
         wanted = expected(*setting)
         assert numbers.keys() == wanted.keys()
@@ -95,7 +73,9 @@ def test_the_page_computes_what_scikit_learn_computes(figure):
 
 
 def test_only_what_divides_by_both_classes_depends_on_prevalence(figure):
-    rare, even = figure.evaluate(READ, [(0, 50, 0), (0, 50, 3)])
+    rare, even = outputs(
+        figure, [{"system": 0, "threshold": 50, "prevalence": place} for place in (0, 3)]
+    )
     assert all(rare[name] == even[name] for name in ("recall", "fpr", "auc"))
     assert all(rare[name] != even[name] for name in ("precision", "f1", "accuracy", "ap"))
 

@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from labs.book.explorables import explorable
 from labs.ranks.memory import (
     ACTIVATIONS,
     MOMENTS,
@@ -14,6 +13,7 @@ from labs.ranks.memory import (
     page_data,
     state_bytes,
 )
+from tests.browser import outputs
 
 DATA = page_data()
 STATES = [
@@ -28,22 +28,6 @@ LOADS = [
         (1.5e9, 70e9), ACTIVATIONS, (256, 4096, 131072), (1, 16), (24, 141)
     )
 ]
-# Moves every control to its value as a reader would, and reads all results.
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  const control = (name) => figure.querySelector(`[data-control="${name}"]`);
-  const results = [];
-  for (const setting of settings) {
-    for (const [name, place] of Object.entries(setting)) {
-      const input = control(name);
-      input.value = place;
-      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-    }
-    results.push(Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-      (output) => [output.dataset.output, output.dataset.value])));
-  }
-  return results;
-}"""
 PLACES = {
     "parameters": DATA["parameters"],
     "ranks": [2**i for i in range(11)],
@@ -58,18 +42,9 @@ PLACES = {
 
 
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable(
-        "zero_memory", DATA, title="Bytes", static_html="<p>static</p>", text="bytes"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("zero_memory", DATA)
 
 
 def expected(setting):
@@ -93,7 +68,7 @@ def expected(setting):
 @pytest.mark.parametrize("settings", [STATES, LOADS], ids=["states", "activations"])
 def test_the_page_computes_what_python_computes(figure, settings):
     places = [{k: PLACES[k].index(v) for k, v in setting.items()} for setting in settings]
-    for setting, seen in zip(settings, figure.evaluate(READ, places), strict=True):
+    for setting, seen in zip(settings, outputs(figure, places), strict=True):
         numbers, fits = expected(setting)
         for name, value in numbers.items():
             assert float(seen[name]) == pytest.approx(value, rel=1e-12), (setting, name)
@@ -106,14 +81,14 @@ def test_the_grid_reaches_both_answers():
 
 def test_every_control_changes_the_picture(figure):
     figure.wait_for_selector("figure[data-ready=true]")
-    figure.evaluate(READ, [{"keep": PLACES["keep"].index("no recomputation")}])
+    outputs(figure, [{"keep": PLACES["keep"].index("no recomputation")}])
     drawn = figure.inner_html(".explorable-stage svg")
     for name, steps in PLACES.items():
         start = DATA["start"][name]
         other = next(i for i, value in enumerate(steps) if value != start)
         if name == "keep":
             other = 1
-        figure.evaluate(READ, [{name: other}])
+        outputs(figure, [{name: other}])
         assert figure.inner_html(".explorable-stage svg") != drawn, name
         drawn = figure.inner_html(".explorable-stage svg")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from labs.book.claims import Claim
+from labs.book.claims import Claim, Source
 
 MARKS = {"holds": "✓", "limited": "◐", "imprecise": "≈", "wrong": "✗"}
 _COLORS = {"holds": "#1b8a64", "limited": "#2f7fc4", "imprecise": "#c06f1a", "wrong": "#cf4a50"}
@@ -48,8 +48,13 @@ def stated_html(entry: Claim) -> str:
 
 
 def sources_text(entry: Claim) -> str:
-    """The sources of `entry` as text: BibTeX key and place, separated by semicolons."""
-    return "; ".join(f"{s.key}, {s.where}" if s.where else s.key for s in entry.source)
+    """The sources of `entry` as text: key, place, what was read instead; joined by semicolons."""
+
+    def text(source: Source) -> str:
+        place = f"{source.key}, {source.where}" if source.where else source.key
+        return f"{place} (read: {source.through})" if source.through else place
+
+    return "; ".join(text(source) for source in entry.source)
 
 
 def summary_html(claims: list[Claim]) -> str:

@@ -28,10 +28,14 @@ class LedgerError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A place in the literature: `key` is a BibTeX key, `where` the section, table or file."""
+    """A place in the literature: `key` is a BibTeX key, `where` the section, table or file.
+
+    `through` says what was read instead, where the work itself was not; None where it was read.
+    """
 
     key: str
     where: str
+    through: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,11 +175,14 @@ def _sources(value: object, name: str) -> tuple[Source, ...]:
     for item in value:
         ok = (
             isinstance(item, dict)
-            and set(item) == {"key", "where"}
+            and set(item) - {"through"} == {"key", "where"}
             and all(isinstance(text, str) for text in item.values())
             and re.fullmatch(r"[a-z0-9-]+", item["key"])
         )
         _require(ok, name, "every source needs a BibTeX `key` and a `where` (text, may be empty)")
+        through = item.get("through", "-")
+        ok = through.strip() and "\n" not in through
+        _require(ok, name, "`through` must be one line of text, or be left out")
     return tuple(Source(**item) for item in value)
 
 

@@ -153,15 +153,16 @@ def _details(entry: Claim) -> str:
     experiment = f"<p>{escape(entry.experiment)}</p>" if entry.experiment else ""
     sources = "".join(f"<li>{_source(source)}</li>" for source in entry.source)
     when = entry.checked.isoformat() if entry.checked else None
-    note = f"Compared with its sources on {when}." if when else "Not yet compared with its sources."
+    note = f"Checked on {when}." if when else "Not yet compared with its sources."
     return f"{experiment}<ul>{sources}</ul><p><small>{note}</small></p>"
 
 
 def _source(source: Source) -> str:
-    """A source as a link: authors, year, and the place in the work."""
+    """A source as a link: authors, year, the place in the work, and what was read instead."""
     work = _bibliography()[source.key]
     where = f", {escape(source.where)}" if source.where else ""
-    return f'<a href="{escape(_url(work))}">{escape(_label(work))}</a>{where}'
+    through = f" (read: {escape(source.through)})" if source.through else ""
+    return f'<a href="{escape(_url(work))}">{escape(_label(work))}</a>{where}{through}'
 
 
 @functools.cache

@@ -17,9 +17,9 @@ import gc
 
 import deepspeed
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from labs.ranks.engine import mean_over_ranks
 from labs.ranks.worker import run_configs
 from labs.ranks.workload import batch_of, next_token_loss, small_gpt
 from labs.ranks.zero import nbytes
@@ -99,13 +99,6 @@ def state_bytes(engine) -> dict[str, int]:
     count = {kind: nbytes(tensors) for kind, tensors in held.items()}
     count["master"] = nbytes([*held["params"], *held["master"]]) - count["params"]
     return count
-
-
-def mean_over_ranks(value: Tensor) -> float:
-    """Mean of a scalar over all ranks."""
-    total = value.detach().clone()
-    dist.all_reduce(total)
-    return total.item() / dist.get_world_size()
 
 
 def train(config: dict, rank: int, world_size: int) -> dict:

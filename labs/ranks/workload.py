@@ -27,6 +27,8 @@ def training_bytes() -> Tensor:
 def small_gpt(precision: str = "fp32", norm: str = "one operation") -> nn.Module:
     """The same GPT on every rank, on a GPU of its own where NCCL runs; bfloat16 when "mixed".
 
+    Outside of a launch it is the same model too, on the CPU.
+
     `norm` "one operation" takes torch's RMSNorm, "written out" keeps the GPT's own. The formula is
     the same, but written out it uses its input twice, so autograd has three gradients to add on the
     residual stream instead of two, and in bfloat16 the order of three additions matters.
@@ -38,7 +40,8 @@ def small_gpt(precision: str = "fp32", norm: str = "one operation") -> nn.Module
             for name, child in module.named_children():
                 if isinstance(child, RMSNorm):
                     setattr(module, name, nn.RMSNorm(CONFIG.d_model, eps=child.eps))
-    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    on_gpu = dist.is_initialized() and dist.get_backend() == "nccl"
+    device = torch.device("cuda" if on_gpu else "cpu")
     return model.to(device, torch.bfloat16 if precision == "mixed" else torch.float32)
 
 

@@ -223,7 +223,9 @@ def token_losses(
         for group in _by_length(starts[i : i + batch_size], len(tokens), context_length):
             windows = torch.stack([tokens[a:b].long() for a, b in group]).to(device)
             logits = model(windows[:, :-1])
-            nats = F.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none").cpu()
+            # Flat, since CUDA has no deterministic kernel for logits of (B, V, T).
+            nats = F.cross_entropy(logits.flatten(0, 1), windows[:, 1:].flatten(), reduction="none")
+            nats = nats.view(len(group), -1).cpu()
             for (start, end), row in zip(group, nats, strict=True):
                 skip = 0 if start == 0 else context_length - stride
                 losses[start + skip : end - 1] = row[skip:]

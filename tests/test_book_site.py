@@ -1,0 +1,26 @@
+"""The Sphinx extension survives what a build that broke off leaves behind."""
+
+import importlib.util
+from types import SimpleNamespace
+
+import pytest
+
+from tests.browser import ROOT
+
+SPEC = importlib.util.spec_from_file_location("book_site", ROOT / "_ext" / "book_site.py")
+book_site = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(book_site)
+
+
+@pytest.mark.parametrize("left", ["nothing", "file", "folder"])
+def test_a_build_starts_with_a_folder_for_static_files(tmp_path, left):
+    static = tmp_path / "html" / "_static"
+    if left == "file":  # the theme's logo, copied to a folder that was not there
+        static.parent.mkdir()
+        static.write_text("<svg/>")
+    elif left == "folder":
+        static.mkdir(parents=True)
+        (static / "kept.css").write_text("")
+    book_site.make_static_folder(SimpleNamespace(outdir=tmp_path / "html"))
+    assert static.is_dir()
+    assert [path.name for path in static.iterdir()] == (["kept.css"] if left == "folder" else [])
