@@ -16,8 +16,8 @@ A configuration is a dict:
   settings    more entries of DeepSpeed's configuration
 """
 
-import gc
 import logging
+from contextlib import AbstractContextManager
 
 import deepspeed
 import torch
@@ -25,44 +25,34 @@ from deepspeed.utils import logger
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from labs.ranks.engine import deepspeed_config, engine_for
 from labs.ranks.worker import run_configs
 from labs.ranks.workload import batch_of, next_token_loss, small_gpt
 
-LEARNING_RATE = 1e-3
 CLIENTS = {
     "inverse root": lambda optimizer: LambdaLR(optimizer, lambda t: (t + 1) ** -0.5),
     "plateau": lambda optimizer: ReduceLROnPlateau(optimizer, factor=0.5, patience=2),
 }
 
 
-def engine_config(config: dict) -> dict:
-    """DeepSpeed's configuration: Adam, no clipping (the default of 1.0 would change updates)."""
-    adam = {"lr": LEARNING_RATE, "torch_adam": True, "weight_decay": 0.0}
-    settings = {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": config.get("accumulate", 1),
-        "gradient_clipping": 0.0,
-        "optimizer": {"type": "Adam", "params": adam},
-        "zero_optimization": {"stage": config.get("stage", 0), "reduce_bucket_size": 1_000_000},
-        "steps_per_print": 10**9,
-    }
-    if config.get("precision", "fp32") != "fp32":
-        settings[config["precision"]] = {"enabled": True}
+def make_engine(config: dict) -> AbstractContextManager[deepspeed.DeepSpeedEngine]:
+    """The engine of a configuration; what `deepspeed.initialize` raises passes through."""
+    precision = config.get("precision", "fp32")
+    more = dict(config.get("settings", {}))
     if config.get("scheduler"):
-        settings["scheduler"] = config["scheduler"]
-    return settings | config.get("settings", {})
-
-
-def make_engine(config: dict) -> deepspeed.DeepSpeedEngine:
-    """An engine for the small GPT; what `deepspeed.initialize` raises passes through."""
-    model = small_gpt("mixed" if config.get("precision") == "bf16" else "fp32")
-    engine, *_ = deepspeed.initialize(
-        model=model,
-        model_parameters=model.parameters(),
-        lr_scheduler=CLIENTS.get(config.get("client")),
-        config=engine_config(config),
+        more["scheduler"] = config["scheduler"]
+    if precision == "fp16":
+        more["fp16"] = {"enabled": True}
+    settings = deepspeed_config(
+        config.get("stage", 0),
+        micro_batch=1,
+        accumulate=config.get("accumulate", 1),
+        precision="mixed" if precision == "bf16" else "fp32",
+        zero={"reduce_bucket_size": 1_000_000},
+        **more,
     )
-    return engine
+    model = small_gpt("mixed" if precision == "bf16" else "fp32")
+    return engine_for(model, settings, lr_scheduler=CLIENTS.get(config.get("client")))
 
 
 def loss_of(engine: nn.Module, config: dict, step: int, rank: int, ranks: int) -> torch.Tensor:
@@ -79,19 +69,25 @@ def loss_of(engine: nn.Module, config: dict, step: int, rank: int, ranks: int) -
 def train(config: dict, rank: int, world_size: int) -> dict:
     """Run one configuration; see the module's docstring.
 
-    Returns for each micro-step the rate before `step`, the loss, how far the weights moved, and
-    the scheduler's own count; at the end the skipped steps, whether all weights are finite, and
-    the betas of Adam. A configuration that DeepSpeed refuses returns {"error": "Type: message"}.
+    Returns for each micro-step the rate that `step` used, the loss before it, and how far it
+    moved any weight of the embedding; at the end the skipped steps, the optimizer steps, whether
+    all weights are finite, and the betas of Adam. A configuration that DeepSpeed refuses returns
+    {"error": "Type: message"}.
     """
     logger.setLevel(logging.ERROR)
     torch.manual_seed(rank)
     try:
-        engine = make_engine(config)
+        with make_engine(config) as engine:
+            return trace(engine, config, rank, world_size)
     except (AssertionError, TypeError, ValueError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
+
+
+def trace(engine: deepspeed.DeepSpeedEngine, config: dict, rank: int, world_size: int) -> dict:
+    """The micro-steps of a configuration, and the engine's state after them."""
     optimizer = getattr(engine.optimizer, "optimizer", engine.optimizer)
-    seen = {"rates": [], "losses": [], "moved": []}
     weight = engine.module.head.weight
+    seen: dict = {"rates": [], "losses": [], "moved": []}
     for step in range(config["steps"]):
         loss = loss_of(engine, config, step, rank, world_size)
         engine.backward(loss)
@@ -100,16 +96,12 @@ def train(config: dict, rank: int, world_size: int) -> dict:
         seen["losses"].append(loss.item())
         engine.step(lr_kwargs=metrics_of(config, step, loss))
         seen["moved"].append((weight.detach().float() - before).abs().max().item())
-    seen |= {
+    return seen | {
         "skipped": engine.skipped_steps,
         "optimizer_steps": engine.global_steps,
         "finite": all(bool(p.isfinite().all()) for p in engine.module.parameters()),
         "betas": list(optimizer.param_groups[0]["betas"]),
     }
-    engine.destroy()
-    del engine, optimizer
-    gc.collect()
-    return seen
 
 
 def metrics_of(config: dict, step: int, loss: torch.Tensor) -> dict | None:
