@@ -16,9 +16,11 @@ CONFIGS = {
     "accumulated": {"scheduler": WARMUP, "steps": 8, "accumulate": 2},
     "overflow": {"scheduler": WARMUP, "steps": 6, "precision": "bf16", "overflow": [3]},
     "unseen": {"scheduler": WARMUP, "steps": 4, "stage": 1, "overflow": [3]},
+    "stage 3": {"scheduler": WARMUP, "steps": 4, "precision": "bf16", "stage": 3, "overflow": [3]},
     "client": {"client": "inverse root", "steps": 4, "stage": 1},
     "metric": {"client": "plateau", "steps": 8, "metric": [3.0] * 8},
     "unknown": {"scheduler": {"type": "Unknown", "params": {}}, "steps": 1},
+    "emulated": {"emulate": [3.0] * 6, "scheduler": WARMUP},
     "fp16": {"scheduler": WARMUP, "steps": 1, "precision": "fp16"},
 }
 
@@ -52,7 +54,7 @@ def test_nothing_moves_while_the_rate_is_zero_and_nothing_moves_when_frozen(runs
 def test_an_accumulated_step_is_one_step_of_the_schedule(runs):
     run = runs["accumulated"][0]
     assert run["rates"] == pytest.approx([rate for rate in RAMP[:4] for _ in range(2)])
-    assert run["optimizer_steps"] == 4
+    assert run["optimizer_steps"] == run["schedule_steps"] == 4
 
 
 def test_an_overflow_on_one_rank_stops_the_schedule_on_both(runs):
@@ -61,8 +63,9 @@ def test_an_overflow_on_one_rank_stops_the_schedule_on_both(runs):
         assert rank["skipped"] == 1 and rank["finite"] and rank["moved"][3] == 0.0
 
 
-def test_fp32_does_not_look_for_an_overflow(runs):
-    for rank in runs["unseen"]:
+@pytest.mark.parametrize("name", ["unseen", "stage 3"])
+def test_fp32_and_stage_3_do_not_look_for_an_overflow(runs, name):
+    for rank in runs[name]:
         assert rank["skipped"] == 0 and not rank["finite"]
 
 
@@ -75,3 +78,11 @@ def test_schedulers_of_the_caller(runs):
 def test_refusals_come_back_in_words(runs):
     assert runs["unknown"][0]["error"].startswith("AssertionError: DeepSpeed does not recognize")
     assert runs["fp16"][0]["error"] == "ValueError: Type fp16 is not supported on your device."
+
+
+def test_emulated_fp16_steps(runs):
+    """3.0 overflows until the scale is 2^14; the first overflow only spends the hysteresis."""
+    run = runs["emulated"][0]
+    assert run["scales"] == [2.0**k for k in (16, 16, 15, 14, 14, 14)]
+    assert run["overflows"] == [True] * 3 + [False] * 3
+    assert run["rates"] == pytest.approx([0.0] * 5 + [2.5e-4])

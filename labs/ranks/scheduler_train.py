@@ -1,6 +1,6 @@
 """Real DeepSpeed engines under one schedule after another: which learning rate does each step use?
 
-Started by `labs.ranks.launch.launch`. One launch runs many configurations on a small GPT.
+Started by `labs.ranks.launch.launch`. One launch runs many configurations on a very small GPT.
 
 A configuration is a dict:
   scheduler   {"type": …, "params": …} of DeepSpeed's configuration, or None
@@ -14,6 +14,9 @@ A configuration is a dict:
   accumulate  micro-steps per optimizer step (default 1)
   overflow    micro-steps whose loss rank 0 multiplies by infinity (default none)
   settings    more entries of DeepSpeed's configuration
+
+{"emulate": [g, …], "scheduler": …} runs no engine: DeepSpeed's fp16 loss scaler and the schedule
+see steps whose largest gradient is g. A CPU has no fp16 training in DeepSpeed.
 """
 
 import logging
@@ -21,16 +24,22 @@ from contextlib import AbstractContextManager
 
 import deepspeed
 import torch
+import torch.distributed as dist
+from deepspeed.runtime import lr_schedules
+from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler
 from deepspeed.utils import logger
 from torch import nn
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, ReduceLROnPlateau
 
-from labs.ranks.engine import deepspeed_config, engine_for
+from labs.model.transformer import GPT, Config
+from labs.ranks.engine import deepspeed_config, engine_for, full_weights
 from labs.ranks.worker import run_configs
-from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from labs.ranks.workload import batch_of, next_token_loss
 
+MODEL = Config(vocab_size=256, context_length=64, n_layers=1, n_heads=2, d_model=16)
 CLIENTS = {
     "inverse root": lambda optimizer: LambdaLR(optimizer, lambda t: (t + 1) ** -0.5),
+    "exponential": lambda optimizer: ExponentialLR(optimizer, gamma=0.9),
     "plateau": lambda optimizer: ReduceLROnPlateau(optimizer, factor=0.5, patience=2),
 }
 
@@ -51,7 +60,9 @@ def make_engine(config: dict) -> AbstractContextManager[deepspeed.DeepSpeedEngin
         zero={"reduce_bucket_size": 1_000_000},
         **more,
     )
-    model = small_gpt("mixed" if precision == "bf16" else "fp32")
+    torch.manual_seed(0)  # the same weights on every rank
+    device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
+    model = GPT(MODEL).to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     return engine_for(model, settings, lr_scheduler=CLIENTS.get(config.get("client")))
 
 
@@ -70,11 +81,14 @@ def train(config: dict, rank: int, world_size: int) -> dict:
     """Run one configuration; see the module's docstring.
 
     Returns for each micro-step the rate that `step` used, the loss before it, and how far it
-    moved any weight of the embedding; at the end the skipped steps, the optimizer steps, whether
-    all weights are finite, and the betas of Adam. A configuration that DeepSpeed refuses returns
+    moved any weight of the embedding (None in stage 3); at the end the optimizer steps, how many
+    of them were skipped, the steps of the schedule (None unless it is DeepSpeed's), whether all
+    weights are finite, and the betas of Adam. What DeepSpeed refuses returns
     {"error": "Type: message"}.
     """
     logger.setLevel(logging.ERROR)
+    if "emulate" in config:
+        return emulate(config["emulate"], config["scheduler"])
     torch.manual_seed(rank)
     try:
         with make_engine(config) as engine:
@@ -95,13 +109,44 @@ def trace(engine: deepspeed.DeepSpeedEngine, config: dict, rank: int, world_size
         seen["rates"].append(float(engine.get_lr()[0]))
         seen["losses"].append(loss.item())
         engine.step(lr_kwargs=metrics_of(config, step, loss))
-        seen["moved"].append((weight.detach().float() - before).abs().max().item())
+        moved = (weight.detach().float() - before).abs()
+        seen["moved"].append(moved.max().item() if moved.numel() else None)
+    index = getattr(engine.lr_scheduler, "last_batch_iteration", None)
     return seen | {
         "skipped": engine.skipped_steps,
         "optimizer_steps": engine.global_steps,
-        "finite": all(bool(p.isfinite().all()) for p in engine.module.parameters()),
+        "schedule_steps": None if index is None else index + 1,
+        "finite": all(bool(w.isfinite().all()) for w in full_weights(engine).values()),
         "betas": list(optimizer.param_groups[0]["betas"]),
     }
+
+
+def emulate(sizes: list[float], scheduler: dict) -> dict:
+    """Loss scale and rate of steps whose largest gradients are `sizes`, as an fp16 engine has them.
+
+    Overflow is real: size times scale, cast to fp16, is infinite. The scaler is DeepSpeed's, with
+    the defaults of its "fp16" section; a step without overflow steps the schedule.
+    """
+    scaler = DynamicLossScaler(
+        init_scale=2.0**16,
+        scale_window=1000,
+        min_scale=1.0,
+        delayed_shift=2,
+        consecutive_hysteresis=False,
+    )
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    schedule = getattr(lr_schedules, scheduler["type"])(optimizer, **scheduler["params"])
+    seen: dict = {"scales": [], "rates": [], "overflows": []}
+    for size in sizes:
+        overflow = bool(torch.tensor(size * scaler.loss_scale).half().isinf())
+        seen["scales"].append(scaler.loss_scale)
+        seen["rates"].append(optimizer.param_groups[0]["lr"])
+        seen["overflows"].append(overflow)
+        scaler.update_scale(overflow)
+        if not overflow:
+            optimizer.step()
+            schedule.step()
+    return seen
 
 
 def metrics_of(config: dict, step: int, loss: torch.Tensor) -> dict | None:

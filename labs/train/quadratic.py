@@ -18,9 +18,10 @@ NOISE = 0.1
 def expected_losses(rates: Sequence[float]) -> np.ndarray:
     """Expected loss after each step, (steps,), from x_i = 1 in all directions."""
     squares, losses = np.ones_like(CURVATURES), []
-    for rate in rates:
-        squares = (1 - rate * CURVATURES) ** 2 * squares + rate**2 * NOISE * CURVATURES
-        losses.append(0.5 * float(CURVATURES @ squares))
+    with np.errstate(over="ignore"):  # a rate beyond 2 / h diverges to infinity
+        for rate in rates:
+            squares = (1 - rate * CURVATURES) ** 2 * squares + rate**2 * NOISE * CURVATURES
+            losses.append(0.5 * float(CURVATURES @ squares))
     return np.array(losses)
 
 
