@@ -20,7 +20,7 @@ see steps whose largest gradient is g. A CPU has no fp16 training in DeepSpeed.
 """
 
 import logging
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 
 import deepspeed
 import torch
@@ -89,12 +89,12 @@ def train(config: dict, rank: int, world_size: int) -> dict:
     logger.setLevel(logging.ERROR)
     if "emulate" in config:
         return emulate(config["emulate"], config["scheduler"])
-    torch.manual_seed(rank)
-    try:
-        with make_engine(config) as engine:
-            return trace(engine, config, rank, world_size)
-    except (AssertionError, TypeError, ValueError) as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(make_engine(config))
+        except (AssertionError, TypeError, ValueError) as error:
+            return {"error": f"{type(error).__name__}: {error}"}
+        return trace(engine, config, rank, world_size)
 
 
 def trace(engine: deepspeed.DeepSpeedEngine, config: dict, rank: int, world_size: int) -> dict:
