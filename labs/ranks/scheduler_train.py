@@ -94,10 +94,10 @@ def train(config: dict, rank: int, world_size: int) -> dict:
             engine = stack.enter_context(make_engine(config))
         except (AssertionError, TypeError, ValueError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
-        return trace(engine, config, rank, world_size)
+        return run_steps(engine, config, rank, world_size)
 
 
-def trace(engine: deepspeed.DeepSpeedEngine, config: dict, rank: int, world_size: int) -> dict:
+def run_steps(engine: deepspeed.DeepSpeedEngine, config: dict, rank: int, world_size: int) -> dict:
     """The micro-steps of a configuration, and the engine's state after them."""
     optimizer = getattr(engine.optimizer, "optimizer", engine.optimizer)
     weight = engine.module.head.weight

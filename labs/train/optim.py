@@ -39,7 +39,6 @@ def warmup_cosine(
     return peak * (min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-<<<<<<< HEAD
 def warmup_stable_decay(
     step: int,
     *,
@@ -58,7 +57,8 @@ def warmup_stable_decay(
         return peak * (step + 1) / warmup
     down = (step + 1 - (1 - decay) * steps) / (decay * steps)
     return peak * (1 - (1 - min_ratio) * min(1.0, max(0.0, down)))
-=======
+
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
@@ -145,4 +145,3 @@ def muon_with_adamw(
         Muon(hidden, lr, weight_decay, dtype=dtype),
         torch.optim.AdamW(groups, lr=lr, betas=betas),
     ]
->>>>>>> main
