@@ -6,7 +6,7 @@ from torch import nn
 
 from labs.model.transformer import GPT, Config
 from labs.train.optim import adamw
-from labs.train.together import Copies, paired
+from labs.train.together import Copies, paired_difference
 from labs.train.training import sample_batch
 
 CONFIG = Config(vocab_size=64, context_length=16, n_layers=1, n_heads=2, d_model=16)
@@ -65,6 +65,6 @@ def test_scores_come_at_their_steps():
 
 
 def test_paired_differences():
-    mean, error = paired(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 1.5, 2.0]))
+    mean, error = paired_difference(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 1.5, 2.0]))
     assert mean == pytest.approx(2.5 / 3)
     assert error == pytest.approx(torch.tensor([1.0, 0.5, 1.0]).double().std().item() / 3**0.5)

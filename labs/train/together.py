@@ -113,7 +113,7 @@ def _like(values: Tensor, tensor: Tensor) -> Tensor:
     return values.view(-1, *[1] * (tensor.dim() - 1))
 
 
-def paired(a: Tensor, b: Tensor) -> tuple[float, float]:
+def paired_difference(a: Tensor, b: Tensor) -> tuple[float, float]:
     """Mean of a − b over paired runs (seeds), (n,) each, and the standard error of that mean."""
     difference = (a - b).double()
     return difference.mean().item(), difference.std().item() / len(difference) ** 0.5
