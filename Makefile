@@ -36,13 +36,16 @@ models: $(READY)
 	@for config in data/models/*/config.yml; do \
 	  python -m labs.train.pretrained $$(basename $$(dirname $$config)) || exit 1; done
 	python -m labs.train.trunks
+	rm -rf data/models/masking-trunks  # it makes only the runs that are not there
+	python -m labs.train.masking
 
 measurements: $(READY)
 	python -m labs.train.lengths
 	python -m labs.train.extension
-	rm -f data/measurements/sweep.json  # it makes only the runs that the file lacks
+	# sweep and next_sentence make only the runs that their files lack.
+	rm -f data/measurements/sweep.json data/measurements/next_sentence.json
 	python -m labs.train.sweep
-	python -m labs.train.next_sentence vectors
+	python -m labs.model.span_vectors
 	python -m labs.train.next_sentence compare
 
 store: $(READY)

@@ -1,10 +1,11 @@
-"""NSP's inputs and evaluation, and what the stored measurements hold."""
+"""NSP's inputs, its head and its two arms, and what the stored measurements hold."""
 
 import pytest
 import torch
 
-from labs.model.bert import Bert, BertConfig
-from labs.text.pairs import Pair, Span
+from labs.model import span_vectors
+from labs.model.bert import BertConfig, BertForPretraining
+from labs.text.pairs import Pair, Span, documents
 from labs.text.wordpiece import SPECIAL, WordPieceTokenizer
 from labs.train import next_sentence as nsp
 
@@ -15,27 +16,56 @@ PAIRS = [
 ]
 
 
+def names(ids):
+    return [[TOKENIZER.vocab[i] for i in row] for row in ids]
+
+
 def test_pairs_are_framed_as_in_bert():
     ids, types = nsp.framed_pairs(PAIRS, TOKENIZER)
-    names = [[TOKENIZER.vocab[i] for i in row] for row in ids]
-    assert names[0] == ["[CLS]", "to", "be", "[SEP]", "or", "not", "to", "be", "[SEP]"]
-    assert names[1] == ["[CLS]", "or", "[SEP]", "not", "[SEP]"] + ["[PAD]"] * 4
+    assert names(ids)[0] == ["[CLS]", "to", "be", "[SEP]", "or", "not", "to", "be", "[SEP]"]
+    assert names(ids)[1] == ["[CLS]", "or", "[SEP]", "not", "[SEP]"] + ["[PAD]"] * 4
     assert types.tolist() == [[0] * 4 + [1] * 5, [0] * 3 + [1] * 2 + [0] * 4]
-    assert nsp.visible(ids, TOKENIZER).sum((1, 2, 3)).tolist() == [9, 5]
 
 
-def test_a_text_has_the_same_vector_alone_and_in_a_batch():
+def test_long_spans_are_cut_away_from_their_border():
+    ids, _ = nsp.framed_pairs(PAIRS[:1], TOKENIZER, longest=1)
+    assert names(ids)[0] == ["[CLS]", "be", "[SEP]", "or", "[SEP]"]
+
+
+def test_the_head_sees_the_order_of_segments_and_no_padding():
     torch.manual_seed(0)
-    model = Bert(BertConfig(TOKENIZER.vocab_size, 64, 2, 2, 16)).eval()
-    texts = ["to be or not", "be", "not to be or to be"]
-    together = nsp.encode_texts(model, TOKENIZER, texts)
-    alone = torch.cat([nsp.encode_texts(model, TOKENIZER, [text]) for text in texts])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
-    assert together.norm(dim=1).tolist() == pytest.approx([1, 1, 1])
+    config = BertConfig(TOKENIZER.vocab_size, 32, 2, 2, 16, dropout=0.0, pre_norm=True, rope=True)
+    model, head = BertForPretraining(config).eval(), nsp.PairHead(16)
+    together = nsp.encode_pairs(model, head, *nsp.framed_pairs(PAIRS, TOKENIZER), TOKENIZER.pad)[1]
+    alone = nsp.encode_pairs(model, head, *nsp.framed_pairs(PAIRS[1:], TOKENIZER), TOKENIZER.pad)
+    torch.testing.assert_close(together[1:], alone[1], atol=1e-5, rtol=1e-4)
+    x, keep = torch.randn(3, 4, 16), torch.ones(3, 4, dtype=torch.bool)
+    types = torch.tensor([[0, 0, 1, 1]] * 3)
+    assert (head(x, types, keep) - head(x, 1 - types, keep)).abs().min() > 1e-4
+
+
+def test_both_arms_of_a_seed_share_their_true_pairs():
+    alone, both = (nsp.training_pairs(arm, 3) for arm in nsp.ARMS)
+    assert len(alone) == len(both) == nsp.STEPS * nsp.BATCH
+    assert all(pair.is_next for pair in alone)
+    for one, other in zip(alone, both, strict=True):
+        assert one == other if other.is_next else other.first.work != other.second.work
+    assert sum(pair.is_next for pair in both) / len(both) == pytest.approx(0.5, abs=0.02)
+
+
+def test_probes_are_tested_on_text_that_they_were_not_trained_on():
+    for task, sizes in nsp.TASKS.items():
+        old, new = nsp.probe_windows(task)
+        labels = {w.label for w in old}
+        assert labels == {w.label for w in new}
+        assert (len(old), len(new)) == tuple(n * len(labels) for n in sizes)
+        assert not {(w.work, w.start) for w in old} & {(w.work, w.start) for w in new}
+        if task != "work":
+            assert not {w.work for w in old} & {w.work for w in new}
 
 
 def test_the_stored_vectors_are_those_of_the_spans():
-    vectors, docs = nsp.load_vectors(), nsp.documents()
+    vectors, docs = span_vectors.load(), documents(per_work=span_vectors.PER_WORK)
     assert {doc[0].work: len(doc) for doc in docs} == {k: len(x) for k, x in vectors.items()}
     lengths = torch.cat([x.norm(dim=1) for x in vectors.values()])
     torch.testing.assert_close(lengths, torch.ones_like(lengths), atol=2e-3, rtol=0)
@@ -43,9 +73,10 @@ def test_the_stored_vectors_are_those_of_the_spans():
 
 def test_the_stored_comparison_is_whole():
     stored = nsp.load()
-    found = [(run["arm"], run["seed"]) for run in stored["runs"]]
+    found = [(run["arm"], run["seed"]) for run in stored]
     assert found == [(arm, seed) for seed in nsp.SEEDS for arm in nsp.ARMS]
-    for run in stored["runs"]:
-        assert len(run["losses"]) == stored["steps"] == nsp.STEPS
-        assert set(run["next"]) == {"other", "same", "swapped"}
-    assert stored["machine"] and stored["date"] and stored["seconds"] > 0
+    for run in stored:
+        assert 20 * len(run["curve"]) == nsp.STEPS and len(run["first_losses"]) == 5
+        assert set(run["probes"]) == set(nsp.TASKS)
+        assert ("next" in run) == (run["arm"] != "MLM")
+        assert run["machine"] and run["date"] and run["seconds"] > 0

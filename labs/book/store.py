@@ -22,6 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
+from labs.book.files import write_json
 from labs.book.machine import hardware, scale, versions
 
 CELL_TIMEOUT = 300  # seconds
@@ -128,9 +129,7 @@ def record(path: Path, cost: dict) -> None:
     known = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     entry = {**cost, "machine": hardware(), "date": date.today().isoformat()}
     known.setdefault(path.stem, {})[scale().name] = entry
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, target)
+    write_json(target, known, indent=2, sort_keys=True)
 
 
 def store(path: Path) -> dict:

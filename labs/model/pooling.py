@@ -36,16 +36,20 @@ def in_batches(
 
 @torch.no_grad()
 def sentence_vectors(
-    model: Bert, tokenizer: WordPieceTokenizer, texts: Sequence[str], batch_size: int = 32
+    model: Bert,
+    tokenizer: WordPieceTokenizer,
+    texts: Sequence[str],
+    batch_size: int = 32,
+    longest: int = 128,
 ) -> Tensor:
     """Mean of the last layer over the real tokens, scaled to length 1: (len(texts), d_model).
 
     As in Sentence-BERT (Reimers and Gurevych, 2019, sec. 3, MEAN), [CLS] and [SEP] included. A dot
-    product of two rows is their cosine.
+    product of two rows is their cosine. Texts of more than `longest` tokens lose their end.
     """
     device = next(model.parameters()).device
     vectors = []
-    longest = min(128, model.config.context_length)
+    longest = min(longest, model.config.context_length)
     for ids, mask in in_batches(tokenizer, texts, batch_size, longest):
         ids, mask = ids.to(device), mask.to(device)
         real = mask[:, 0, 0, :, None].float()

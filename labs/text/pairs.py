@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from labs.text.corpus import shakespeare
+from labs.text.corpus import split as corpus_split
 from labs.text.plays import speech_text
 
 KINDS = ("other", "same", "swapped")
@@ -58,6 +60,15 @@ def spans(work: str, words: int) -> tuple[Span, ...]:
             found.append(Span(work, len(found), " ".join(held)))
             held = []
     return tuple(found)
+
+
+def documents(
+    split: str | None = None, per_work: int | None = None, words: int = 32
+) -> list[list[Span]]:
+    """The first `per_work` spans (None: all) of each work of a split (None: of all) with three."""
+    works = shakespeare() if split is None else corpus_split(split)
+    found = [list(spans(work.name, words)[:per_work]) for work in works]
+    return [doc for doc in found if len(doc) > 2]
 
 
 def follows(pair: Pair) -> bool:

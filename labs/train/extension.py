@@ -7,7 +7,6 @@ position before and after, for each method and seed, with the losses of every fi
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from datetime import date
@@ -15,6 +14,7 @@ from datetime import date
 import torch
 from torch import Tensor, nn
 
+from labs.book.files import write_json
 from labs.book.machine import seed_everything, versions
 from labs.model.heads import losses_by_position
 from labs.model.positions import Rope, interpolated_rope, ntk_rope, yarn_rope
@@ -109,7 +109,4 @@ def load() -> dict:
 
 
 if __name__ == "__main__":
-    partial = MEASURED.with_suffix(".partial")
-    rounded = json.loads(json.dumps(measure()), parse_float=lambda x: round(float(x), 5))
-    partial.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, MEASURED)
+    write_json(MEASURED, measure(), digits=5, indent=1)

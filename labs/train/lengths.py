@@ -7,13 +7,13 @@ and writes `data/measurements/lengths.json`. The design is that of Press et al. 
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import date
 
 import torch
 from torch import Tensor
 
+from labs.book.files import write_json
 from labs.book.machine import device, seed_everything, versions
 from labs.model.transformer import GPT, Config
 from labs.text import corpus
@@ -91,7 +91,4 @@ def load() -> dict:
 
 
 if __name__ == "__main__":
-    partial = MEASURED.with_suffix(".partial")
-    rounded = json.loads(json.dumps(measure()), parse_float=lambda x: round(float(x), 5))
-    partial.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, MEASURED)
+    write_json(MEASURED, measure(), digits=5, indent=1)

@@ -1,59 +1,60 @@
-"""Next sentence prediction: a published encoder's vectors, and masked tokens with and without NSP.
+"""Masked tokens alone against masked tokens with next sentence prediction, from one stored model.
 
-`python -m labs.train.next_sentence vectors` writes all-MiniLM-L6-v2's vectors of the first spans of
-every work to `data/measurements/span_vectors.safetensors` (float16).
-`python -m labs.train.next_sentence compare` trains small BERTs on masked tokens alone and with NSP
-at equal tokens and writes `data/measurements/next_sentence.json`. The design is that of Devlin et
-al. (2019), sec. 5.1; each takes a few minutes on one core.
+`python -m labs.train.next_sentence compare` trains `shakespeare-bert` on in both ways, at equal
+tokens, and adds each run that is missing to `data/measurements/next_sentence.json`: about two
+minutes a run on one core. The comparison is that of Devlin et al. (2019), sec. 5.1, in small.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
+from labs.book.files import write_json
 from labs.book.machine import device, progress, seed_everything, versions
-from labs.model.bert import Bert, BertConfig, BertForPretraining
-from labs.model.minilm import load_minilm
+from labs.model.bert import BertForPretraining
+from labs.model.pooling import sentence_vectors
 from labs.text import corpus
-from labs.text.labelled import balanced, labelled, split_by_work
-from labs.text.pairs import KINDS, Pair, Span, make_pairs, spans
-from labs.text.wordpiece import SPECIAL, WordPieceTokenizer
+from labs.text.labelled import Window, balanced, labelled, split_by_work, split_within
+from labs.text.pairs import KINDS, Pair, documents, make_pairs
+from labs.text.wordpiece import WordPieceTokenizer
+from labs.train import pretrained
 from labs.train.masked import hide
 from labs.train.optim import adamw, warmup_cosine
 
-WORDS, PER_WORK, LONGEST = 32, 64, 48  # words of a span, spans of a work, tokens of a span
-VECTORS = corpus.DATA / "measurements" / "span_vectors.safetensors"
 MEASURED = corpus.DATA / "measurements" / "next_sentence.json"
-ARMS, SEEDS = ("MLM", "MLM + NSP"), (0, 1, 2)
-STEPS, BATCH, WIDTH, VOCABULARY = 600, 16, 128, 4000
-TASK = "verse"
+MODEL, ARMS, SEEDS = "shakespeare-bert", ("MLM", "MLM + NSP"), (0, 1, 2, 3)
+STEPS, BATCH, RATE, WARMUP = 600, 16, 1e-3, 50
+LONGEST = 64  # tokens of a span
+# Windows of each label for the probe's training and its test; histories are not held out.
+TASKS = {"verse": (600, 290), "genre": (600, 600), "work": (40, 18)}
 
 
-def documents(split: str | None = None, per_work: int | None = PER_WORK) -> list[list[Span]]:
-    """The first `per_work` spans (None: all) of each work, of one split or of all."""
-    works = corpus.shakespeare() if split is None else corpus.split(split)
-    return [list(spans(w.name, WORDS)[:per_work]) for w in works if len(spans(w.name, WORDS)) > 2]
+def framed_pairs(
+    pairs: Sequence[Pair], tokenizer: WordPieceTokenizer, longest: int = LONGEST
+) -> tuple[Tensor, Tensor]:
+    """[CLS] A [SEP] B [SEP], padded: ids and segment types, both (B, T).
 
-
-def framed_pairs(pairs: Sequence[Pair], tokenizer: WordPieceTokenizer) -> tuple[Tensor, Tensor]:
-    """[CLS] A [SEP] B [SEP], padded: ids and segment types, both (B, T); spans cut to LONGEST."""
-    rows = []
-    for pair in pairs:
-        a, b = (tokenizer.encode(s.text)[:LONGEST] for s in (pair.first, pair.second))
-        ids = [tokenizer.cls, *a, tokenizer.sep, *b, tokenizer.sep]
-        rows.append((ids, [0] * (len(a) + 2) + [1] * (len(b) + 1)))
+    A keeps its last `longest` tokens and B its first: what follows stays next to what it follows.
+    """
+    rows = [
+        tokenizer.frame(
+            tokenizer.encode(pair.first.text)[-longest:],
+            tokenizer.encode(pair.second.text)[:longest],
+        )
+        for pair in pairs
+    ]
     width = max(len(ids) for ids, _ in rows)
     ids = [ids + [tokenizer.pad] * (width - len(ids)) for ids, _ in rows]
     types = [types + [0] * (width - len(types)) for _, types in rows]
@@ -65,110 +66,112 @@ def visible(ids: Tensor, tokenizer: WordPieceTokenizer) -> Tensor:
     return (ids != tokenizer.pad)[:, None, None]
 
 
-@torch.no_grad()
-def encode_texts(
-    model: Bert, tokenizer: WordPieceTokenizer, texts: Sequence[str], batch: int = 64
-) -> Tensor:
-    """Mean of the last layer over each text's tokens, length 1: (n, d_model) on the CPU."""
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    out = torch.empty(len(texts), model.config.d_model)
-    for start in progress(range(0, len(order), batch)):
-        rows = order[start : start + batch]
-        cut = [tokenizer.encode(texts[i])[: 2 * LONGEST] for i in rows]
-        cut = [[tokenizer.cls, *ids, tokenizer.sep] for ids in cut]
-        width = max(map(len, cut))
-        ids = torch.tensor([row + [tokenizer.pad] * (width - len(row)) for row in cut])
-        ids = ids.to(next(model.parameters()).device)
-        keep = (ids != tokenizer.pad)[..., None].float()
-        x = model(ids, mask=visible(ids, tokenizer))
-        out[rows] = F.normalize((x * keep).sum(1) / keep.sum(1), dim=-1).cpu()
-    return out
+class PairHead(nn.Module):
+    """The two logits from the mean vectors u, v of both segments: linear in u⊙v, |u-v| and u-v.
+
+    u and v are scaled to length √d. A linear layer on [CLS] would have to find the product u⊙v by
+    itself, and a model of this size and budget does not.
+    """
+
+    def __init__(self, d_model: int):
+        super().__init__()
+        self.linear = nn.Linear(3 * d_model, 2)
+        nn.init.normal_(self.linear.weight, std=0.02)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: Tensor, types: Tensor, keep: Tensor) -> Tensor:
+        """Encoded pairs (B, T, d_model), types and non-padding (B, T) to logits (B, 2)."""
+        u, v = (
+            F.normalize((x * at[..., None]).sum(1), dim=-1) * x.size(-1) ** 0.5
+            for at in ((types == 0) & keep, (types == 1) & keep)
+        )
+        return self.linear(torch.cat((u * v, (u - v).abs(), u - v), 1))
 
 
-def load_vectors() -> dict[str, Tensor]:
-    """The stored vectors: each work's first spans, (≤ PER_WORK, 384) float32."""
-    return {name: x.float() for name, x in load_file(VECTORS).items()}
+def started(seed: int) -> tuple[BertForPretraining, PairHead, WordPieceTokenizer]:
+    """The stored model, a new head, and the tokenizer. Dropout is off.
 
-
-def store_vectors() -> None:
-    model, tokenizer = load_minilm()
-    docs = documents()
-    texts = [span.text for doc in docs for span in doc]
-    parts = encode_texts(model, tokenizer, texts).half().split([len(doc) for doc in docs])
-    save_file(
-        {doc[0].work: part.contiguous() for doc, part in zip(docs, parts, strict=True)}, VECTORS
-    )
-
-
-def small_tokenizer(published: WordPieceTokenizer) -> WordPieceTokenizer:
-    """The published vocabulary's pieces that the training spans use most, and all single signs."""
-    counts = Counter(
-        i for doc in documents("train") for span in doc for i in published.encode(span.text)
-    )
-    signs = [p for p in published.vocab if len(p.removeprefix("##")) == 1 and p.isascii()]
-    often = [published.vocab[i] for i, _ in counts.most_common()]
-    return WordPieceTokenizer(list(dict.fromkeys([*SPECIAL, *signs, *often]))[:VOCABULARY])
-
-
-def untrained(seed: int, tokenizer: WordPieceTokenizer) -> BertForPretraining:
-    """A BERT of two layers. Its token vectors start as principal components of MiniLM's."""
+    The model never saw a second segment: its type starts at the first one's, plus seeded noise.
+    """
+    stored = pretrained.load(MODEL)
     seed_everything(seed)
-    config = BertConfig(tokenizer.vocab_size, 2 * LONGEST + 3, 2, 4, WIDTH, dropout=0.0)
-    model = BertForPretraining(config)
-    published, pieces = load_minilm()
-    table = published.embedding.token.weight.detach()[[pieces.ids[p] for p in tokenizer.vocab]]
-    centred = table - table.mean(0)
-    basis = torch.linalg.svd(centred, full_matrices=False).Vh[:WIDTH]
-    start = centred @ basis.T
+    head = PairHead(stored.model.config.d_model)
+    kinds = stored.model.bert.embedding.segment.weight
     with torch.no_grad():
-        model.bert.embedding.token.weight.copy_(0.05 * start / start.std())
-    return model.to(device())
+        kinds[1] = kinds[0] + 0.02 * torch.randn(kinds.size(1)).to(kinds.device)
+    return stored.model, head.to(device()), stored.tokenizer
+
+
+def training_pairs(arm: str, seed: int) -> list[Pair]:
+    """BATCH pairs for each step: true neighbours; with NSP, a coin puts one of kind `other` there.
+
+    So both arms of a seed share about half of their pairs.
+    """
+    docs, count = documents("train"), STEPS * BATCH
+    true = make_pairs(docs, "other", count, seed, share=1.0)
+    if arm == "MLM":
+        return true
+    false, rng = make_pairs(docs, "other", count, seed, share=0.0), random.Random(seed)
+    return [pair[rng.randrange(2)] for pair in zip(true, false, strict=True)]
+
+
+def encode_pairs(
+    model: BertForPretraining, head: PairHead, ids: Tensor, types: Tensor, pad: int
+) -> tuple[Tensor, Tensor]:
+    """Ids (possibly hidden) and types (B, T): last layer (B, T, d_model), pair logits (B, 2)."""
+    keep = ids != pad
+    x = model.bert(ids, types, keep[:, None, None])
+    return x, head(x, types, keep)
+
+
+def is_other(pairs: Sequence[Pair]) -> Tensor:
+    """Labels (B,): 0 where the second span follows, 1 where it does not."""
+    return torch.tensor([int(not p.is_next) for p in pairs], device=device())
 
 
 def train(
-    arm: str, seed: int, tokenizer: WordPieceTokenizer, first_steps: int = STEPS
-) -> tuple[BertForPretraining, list[tuple[float, float]]]:
-    """One run, or its first steps: the model, and each step's losses (masked tokens, pairs).
+    arm: str, seed: int, first_steps: int = STEPS
+) -> tuple[BertForPretraining, PairHead, list[tuple[float, float]]]:
+    """One run, or its first steps: model, head, and each step's losses (masked tokens, pairs).
 
-    MLM alone sees true neighbours only; with NSP, half of the pairs are of kind `other`, and the
-    two losses are added with equal weight. Both see BATCH pairs a step.
+    With NSP the two losses are added with equal weight. Both arms see BATCH pairs a step.
     """
-    model, docs = untrained(seed, tokenizer), documents("train", None)
-    share, generator = (1.0 if arm == "MLM" else 0.5), torch.Generator().manual_seed(seed)
-    pairs = make_pairs(docs, "other", STEPS * BATCH, seed, share)
-    optimizer, losses = adamw(model, 1e-3, 0.01), []
+    model, head, tokenizer = started(seed)
+    pairs, generator = training_pairs(arm, seed), torch.Generator().manual_seed(seed)
+    optimizer, losses = adamw(nn.ModuleList((model, head)), RATE, 0.01), []
     for step in progress(range(first_steps)):
         batch = pairs[step * BATCH : (step + 1) * BATCH]
         ids, types = framed_pairs(batch, tokenizer)
-        inputs, targets = hide(ids, tokenizer, generator)
-        inputs, types, targets = (x.to(device()) for x in (inputs, types, targets))
-        x = model.bert(inputs, types, visible(inputs, tokenizer))
+        inputs, targets = (x.to(device()) for x in hide(ids, tokenizer, generator))
+        x, logits = encode_pairs(model, head, inputs, types.to(device()), tokenizer.pad)
         at = targets >= 0
         masked = F.cross_entropy(model.masked(x[at]), targets[at])
-        labels = torch.tensor([0 if p.is_next else 1 for p in batch], device=x.device)
-        paired = F.cross_entropy(model.next(model.bert.pool(x)), labels)
+        paired = F.cross_entropy(logits, is_other(batch))
         loss = masked if arm == "MLM" else masked + paired
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = warmup_cosine(step, steps=STEPS, peak=1e-3, warmup=50, min_ratio=0.1)
+            group["lr"] = warmup_cosine(step, steps=STEPS, peak=RATE, warmup=WARMUP)
         optimizer.step()
         losses.append((masked.item(), paired.item()))
-    return model.eval(), losses
+    return model.eval(), head, losses
 
 
 @torch.no_grad()
 def next_accuracy(
-    model: BertForPretraining, tokenizer: WordPieceTokenizer, pairs: Sequence[Pair]
+    model: BertForPretraining,
+    head: PairHead,
+    tokenizer: WordPieceTokenizer,
+    pairs: Sequence[Pair],
 ) -> float:
-    """Share of pairs whose label the NSP head gives: column 0 says that the second follows."""
+    """Share of pairs whose label the head gives."""
     right = 0
     for start in range(0, len(pairs), 64):
-        ids, types = (x.to(device()) for x in framed_pairs(pairs[start : start + 64], tokenizer))
-        logits = model.next_sentence(ids, types, visible(ids, tokenizer)).cpu()
-        labels = torch.tensor([0 if p.is_next else 1 for p in pairs[start : start + 64]])
-        right += (logits.argmax(-1) == labels).sum().item()
+        batch = pairs[start : start + 64]
+        ids, types = (x.to(device()) for x in framed_pairs(batch, tokenizer))
+        _, logits = encode_pairs(model, head, ids, types, tokenizer.pad)
+        right += (logits.argmax(-1) == is_other(batch)).sum().item()
     return right / len(pairs)
 
 
@@ -189,51 +192,64 @@ def masked_loss(
     return nats / n
 
 
-def probe_accuracy(model: BertForPretraining, tokenizer: WordPieceTokenizer) -> float:
-    """Verse or prose from the frozen encoder's mean vector: accuracy on held-out works."""
-    old, new = split_by_work(labelled(TASK))
-    drawn = [balanced(old, 300, 0), balanced(new, 200, 0)]
-    x = [encode_texts(model.bert, tokenizer, [w.text for w in part]).numpy() for part in drawn]
-    y = [[w.label for w in part] for part in drawn]
-    return float(LogisticRegression(C=100, max_iter=2000).fit(x[0], y[0]).score(x[1], y[1]))
+def probe_windows(task: str) -> tuple[list[Window], list[Window]]:
+    """Labelled windows of a task to train a probe on, and to test it: TASKS has the numbers.
+
+    `verse` and `genre` (comedy or tragedy) are tested on held-out works, `work` on each work's end.
+    """
+    windows = [w for w in labelled(task) if w.label != "history"]
+    old, new = split_within(windows) if task == "work" else split_by_work(windows)
+    counts = Counter(w.label for w in new)
+    kept = {label for label, n in counts.items() if n >= TASKS[task][1]}
+    parts = ([w for w in part if w.label in kept] for part in (old, new))
+    old, new = (balanced(part, n, 0) for part, n in zip(parts, TASKS[task], strict=True))
+    return old, new
 
 
-def measure() -> dict:
-    """Both arms, three seeds."""
-    start, runs = time.perf_counter(), []
-    tokenizer = small_tokenizer(load_minilm()[1])
-    held_out = documents("validation", None) + documents("test", None)
-    neighbours = make_pairs(held_out, "other", 256, 9, share=1.0)
-    tests = {kind: make_pairs(held_out, kind, 1000, 9) for kind in KINDS}
-    for seed in SEEDS:
-        for arm in ARMS:
-            model, losses = train(arm, seed, tokenizer)
-            run = {"arm": arm, "seed": seed, "losses": losses}
-            run["masked"] = masked_loss(model, tokenizer, neighbours)
-            run["probe"] = probe_accuracy(model, tokenizer)
-            run["next"] = {k: next_accuracy(model, tokenizer, p) for k, p in tests.items()}
-            runs.append(run)
-            print(arm, seed, run["masked"], run["probe"], run["next"], flush=True)
-    seconds = round(time.perf_counter() - start)
-    about = {"date": date.today().isoformat(), "machine": versions(), "seconds": seconds}
-    sizes = {"steps": STEPS, "batch": BATCH, "tested_pairs": 1000, "task": TASK}
-    return about | sizes | {"runs": runs}
+def probe_accuracy(model: BertForPretraining, tokenizer: WordPieceTokenizer, task: str) -> float:
+    """Accuracy of logistic regression on the frozen encoder's mean vectors, standardised."""
+    parts = probe_windows(task)
+    x = [sentence_vectors(model.bert, tokenizer, [w.text for w in p]).numpy() for p in parts]
+    y = [[w.label for w in part] for part in parts]
+    mean, spread = x[0].mean(0), x[0].std(0)
+    x = [(part - mean) / spread for part in x]
+    return float(LogisticRegression(C=0.1, max_iter=2000).fit(x[0], y[0]).score(x[1], y[1]))
 
 
-def load() -> dict:
-    """The stored comparison. Raises FileNotFoundError when it was never made."""
-    return json.loads(MEASURED.read_text(encoding="utf-8"))
+def make_run(arm: str, seed: int) -> dict:
+    """Train and test one run: the record that is stored. The curve has means of 20 steps."""
+    start = time.perf_counter()
+    model, head, losses = train(arm, seed)
+    tokenizer = pretrained.load(MODEL).tokenizer
+    held_out = documents("validation") + documents("test")
+    run = {"arm": arm, "seed": seed, "first_losses": losses[:5]}
+    run["curve"] = np.array(losses).reshape(-1, 20, 2).mean(1).tolist()
+    run["masked"] = masked_loss(model, tokenizer, make_pairs(held_out, "other", 1000, 9, share=1.0))
+    run["probes"] = {task: probe_accuracy(model, tokenizer, task) for task in TASKS}
+    if arm != "MLM":
+        tests = {kind: make_pairs(held_out, kind, 1000, 9) for kind in KINDS}
+        run["next"] = {k: next_accuracy(model, head, tokenizer, p) for k, p in tests.items()}
+    about = {"date": date.today().isoformat(), "machine": versions()}
+    return run | about | {"seconds": round(time.perf_counter() - start)}
 
 
-def store_comparison() -> None:
-    partial = MEASURED.with_suffix(".partial")
-    rounded = json.loads(json.dumps(measure()), parse_float=lambda x: round(float(x), 4))
-    partial.write_text(json.dumps(rounded) + "\n", encoding="utf-8")
-    os.replace(partial, MEASURED)
+def load() -> list[dict]:
+    """The stored runs, by seed and arm."""
+    return json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else []
+
+
+def store_comparison(seeds: Sequence[int] = SEEDS) -> None:
+    """Make the runs of these seeds that are not stored yet; each is stored when it is done."""
+    for arm, seed in ((arm, seed) for seed in seeds for arm in ARMS):
+        if not any((run["arm"], run["seed"]) == (arm, seed) for run in load()):
+            new = make_run(arm, seed)
+            runs = sorted([*load(), new], key=lambda run: (run["seed"], run["arm"]))
+            write_json(MEASURED, runs, digits=4)
+            print({k: v for k, v in new.items() if k != "curve"}, flush=True)
 
 
 if __name__ == "__main__":
-    commands = {"vectors": store_vectors, "compare": store_comparison}
-    parser = argparse.ArgumentParser(description="Make the stored data of NSP again.")
-    parser.add_argument("what", choices=commands)
-    commands[parser.parse_args().what]()
+    parser = argparse.ArgumentParser(description="Train both arms from the stored model.")
+    parser.add_argument("what", choices=["compare"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="default: all")
+    store_comparison(parser.parse_args().seeds)

@@ -12,7 +12,6 @@ import argparse
 import csv
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from labs.book.files import write_json
 from labs.book.machine import device, seed_everything, versions
 from labs.model.bert import BertConfig, BertForPretraining
 from labs.model.transformer import GPT, Config
@@ -222,9 +222,7 @@ def write(
             for file in ("weights.safetensors", kind.tokenizer_file, "losses.csv")
         },
     }
-    partial = folder / "record.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / "record.json")
+    write_json(folder / "record.json", record, indent=2)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,6 +18,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from labs.book.files import write_json
 from labs.book.machine import device, seed_everything, versions
 from labs.model.transformer import GPT, Config
 from labs.text import corpus
@@ -180,9 +180,7 @@ def _write_record(shared: Settings, first: dict[str, list[float]], seconds: floa
             for file in ("weights.safetensors", "tokenizer.json", "losses.csv")
         },
     }
-    partial = FOLDER / "record.partial"
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, FOLDER / "record.json")
+    write_json(FOLDER / "record.json", record, indent=1)
 
 
 if __name__ == "__main__":
