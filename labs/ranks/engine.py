@@ -153,7 +153,8 @@ def flat(weights: dict[str, Tensor]) -> Tensor:
 
 def furthest_ranks(vector: Tensor) -> float:
     """Largest difference, in any element, between the ranks' copies of a vector (0.0: equal)."""
-    low, high = vector.clone(), vector.clone()
+    low = vector.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+    high = low.clone()
     dist.all_reduce(low, dist.ReduceOp.MIN)
     dist.all_reduce(high, dist.ReduceOp.MAX)
     return (high - low).max().item()
