@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from labs.ranks.launch import launch
-from labs.ranks.traffic import by_name, elements, ring_passes
+from labs.ranks.traffic import by_name, elements_of, ring_passes
 from labs.ranks.workload import CONFIG
 
 ENV = {"OMP_NUM_THREADS": "1"}
@@ -146,4 +146,4 @@ def test_counting():
     calls = [("all_reduce", 10), ("all_reduce", 1), ("all_gather", 10)]
     assert by_name(calls, least=2) == {"all_reduce": 10, "all_gather": 10}
     assert ring_passes(calls, 10, least=2) == 3
-    assert elements([torch.zeros(2, 3), [torch.zeros(4)]]) == 10
+    assert elements_of([torch.zeros(2, 3), [torch.zeros(4)]]) == 10

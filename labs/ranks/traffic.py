@@ -60,15 +60,15 @@ class Collectives(TorchDispatchMode):
             operator = func.__name__.partition(".")[0]
             if operator in OPERATORS:
                 name, position = OPERATORS[operator]
-                self.calls.append((name, elements(args[position])))
+                self.calls.append((name, elements_of(args[position])))
         return func(*args, **(kwargs or {}))
 
 
-def elements(value: Any) -> int:
+def elements_of(value: Any) -> int:
     """Elements of a tensor, or of all tensors in a nest of lists."""
     if isinstance(value, Tensor):
         return value.numel()
-    return sum(elements(item) for item in value)
+    return sum(elements_of(item) for item in value)
 
 
 def by_name(calls: Iterable[Call], least: int = 0) -> dict[str, int]:
