@@ -7,7 +7,7 @@ Explorable.register("grpo_group", (ui) => {
   const { fixed, percent, significant } = ui.format;
   const LENGTHS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
 
-  ui.select({ name: "variant", label: "Variant", options: [["grpo", "GRPO: divided by deviation and length"], ["dr", "Dr. GRPO: neither"]], value: start.variant });
+  ui.select({ name: "variant", label: "Variant", options: [["grpo", "GRPO"], ["dr", "Dr. GRPO"]], value: start.variant });
   ui.slider({ name: "group", label: "Answers to the prompt, G", min: 2, max: 16, value: start.group });
   ui.slider({ name: "right", label: "Of these right", min: 0, max: 16, value: start.right });
   ui.slider({ name: "longRight", label: "Tokens of a right answer", steps: LENGTHS, value: start.long_right });
