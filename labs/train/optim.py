@@ -39,6 +39,26 @@ def warmup_cosine(
     return peak * (min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
+def warmup_stable_decay(
+    step: int,
+    *,
+    steps: int,
+    peak: float,
+    warmup: int,
+    decay: float = 0.2,
+    min_ratio: float = 0.0,
+) -> float:
+    """Learning rate of `step` (0 … steps-1): linear warm-up, constant, linear to the end.
+
+    The last `decay · steps` steps go down to `min_ratio · peak`; beyond the end the rate stays
+    there. Until the decay begins, `steps` need not be known (Hu et al., MiniCPM, 2024, sec. 4).
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    down = (step + 1 - (1 - decay) * steps) / (decay * steps)
+    return peak * (1 - (1 - min_ratio) * min(1.0, max(0.0, down)))
+
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
