@@ -47,6 +47,9 @@ measurements: $(READY)
 	python -m labs.train.sweep
 	python -m labs.model.span_vectors
 	python -m labs.train.next_sentence compare
+	rm -f data/measurements/ladder.json  # it makes only the runs that the file lacks; 20 minutes
+	python -m labs.train.ladder_runs
+	python -m labs.train.step_costs
 
 store: $(READY)
 	python -m labs.book.store $(NB)

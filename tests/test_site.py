@@ -294,6 +294,8 @@ def move(control: Locator) -> None:
         control.press("ArrowRight")
         if control.input_value() == before:
             control.press("ArrowLeft")
+    elif kind == "text":
+        control.fill("0.1" if control.input_value() != "0.1" else "0.2")
     else:
         count = control.locator("option").count()
         chosen = int(control.evaluate("select => select.selectedIndex"))

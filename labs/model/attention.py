@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labs.model.layers import RMSNorm
 from labs.model.positions import Rope, alibi_bias, apply_rope, rope_angles
 
 
@@ -94,6 +95,8 @@ class Attention(nn.Module):
 
     n_kv_heads = n_heads is multi-head attention (Vaswani et al., 2017, sec. 3.2.2), 1 is
     multi-query (Shazeer, 2019), anything between is grouped-query (Ainslie et al., 2023).
+    With `qk_norm` each query and key has root mean square 1 before its gain, so that the logits
+    stay bounded (Dehghani et al., 2023, sec. 2, with LayerNorm there).
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Attention(nn.Module):
         rope_base: float = 10_000.0,
         causal: bool = True,
         bias: bool = False,
+        qk_norm: bool = False,
     ):
         super().__init__()
         self.n_heads, self.n_kv_heads = n_heads, n_kv_heads or n_heads
@@ -121,6 +125,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
         self.value = nn.Linear(d_model, self.n_kv_heads * self.d_head, bias=bias)
         self.out = nn.Linear(n_heads * self.d_head, d_model, bias=bias)
+        if qk_norm:
+            self.query_norm, self.key_norm = RMSNorm(self.d_head), RMSNorm(self.d_head)
 
     def project(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, n_heads, T, d_head), keys and values (B, n_kv_heads, T, d_head), rotated."""
@@ -129,6 +135,8 @@ class Attention(nn.Module):
             projection(x).view(b, t, -1, self.d_head).transpose(1, 2)
             for projection in (self.query, self.key, self.value)
         )
+        if hasattr(self, "query_norm"):
+            q, k = self.query_norm(q), self.key_norm(k)
         if self.positions == "rope":
             at = torch.arange(start, start + t, device=x.device)
             if self.rope is None:

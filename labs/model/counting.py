@@ -41,7 +41,8 @@ def parameters(config: Config) -> Parts:
 
     An `in` by `out` matrix has in · out weights, and `out` more with a bias. Attention has four
     (query and output d × d, key and value d × n_kv d_head), a GELU MLP two, SwiGLU three; each
-    layer has two norms, and one more stands before the head.
+    layer has two norms, and one more stands before the head. QK-norm adds two gains of d_head a
+    layer, counted with the norms.
     """
     d, f, layers, bias = config.d_model, config.hidden, config.n_layers, int(config.bias)
     kv = d // config.n_heads * (config.n_kv_heads or config.n_heads)
@@ -54,7 +55,7 @@ def parameters(config: Config) -> Parts:
         positions=config.context_length * d * (config.positions == "learned"),
         attention=layers * attention,
         mlp=layers * mlp,
-        norms=(2 * layers + 1) * norm,
+        norms=(2 * layers + 1) * norm + config.qk_norm * 2 * layers * (d // config.n_heads),
         head=0 if config.tied else config.vocab_size * d,
     )
 

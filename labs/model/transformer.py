@@ -46,6 +46,7 @@ class Config:
     causal: bool = True
     dropout: float = 0.0
     rope_base: float = 10_000.0
+    qk_norm: bool = False
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -83,6 +84,7 @@ class Block(nn.Module):
             rope_base=config.rope_base,
             causal=config.causal,
             bias=config.bias,
+            qk_norm=config.qk_norm,
         )
         mlp = SwiGLU if config.mlp == "swiglu" else GeluMLP
         self.mlp = mlp(config.d_model, config.hidden, bias=config.bias)

@@ -21,12 +21,17 @@ from typing import Any
 import deepspeed
 import torch
 import torch.distributed as dist
+from deepspeed.module_inject.tp_shard import set_num_kv_heads
 from deepspeed.utils import groups
 from torch import Tensor, nn
 
 from labs.ranks.workload import batch_of, next_token_loss
 
 EXPERT_GROUPS = [name for name in vars(groups) if name.startswith("_EXPERT_")]
+# What AutoTP sets, so that the next engine would take the tensor-parallel ranks for its own.
+TENSOR_GROUPS = [
+    "mesh_device", "_TENSOR_MODEL_PARALLEL_GROUP", "_MODEL_PARALLEL_GROUP", "_DATA_PARALLEL_GROUP",
+]  # fmt: skip
 
 
 def deepspeed_config(
@@ -84,6 +89,9 @@ def engine_for(
 def forget_groups() -> None:
     """Clear DeepSpeed's global registers of model- and expert-parallel groups."""
     groups.mpu = None
+    for name in TENSOR_GROUPS:
+        setattr(groups, name, None)
+    set_num_kv_heads(None)
     for name in EXPERT_GROUPS:
         getattr(groups, name).clear()
     gc.collect()
@@ -153,7 +161,8 @@ def flat(weights: dict[str, Tensor]) -> Tensor:
 
 def furthest_ranks(vector: Tensor) -> float:
     """Largest difference, in any element, between the ranks' copies of a vector (0.0: equal)."""
-    low, high = vector.clone(), vector.clone()
+    low = vector.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+    high = low.clone()
     dist.all_reduce(low, dist.ReduceOp.MIN)
     dist.all_reduce(high, dist.ReduceOp.MAX)
     return (high - low).max().item()

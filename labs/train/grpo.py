@@ -15,10 +15,11 @@ from labs.train.decoding import gumbel_max
 
 
 def group_advantages(rewards: Tensor, divide_by_std: bool = True, eps: float = 1e-6) -> Tensor:
-    """Reward minus the group's mean, over its standard deviation: rewards (P, G) to (P, G).
+    """Reward minus the group's mean, over its deviation: (P, G) to (P, G).
 
-    The population's deviation, so that one right answer of G gets sqrt(G - 1). A group of equal
-    rewards gets 0: it teaches nothing. `divide_by_std=False` is Dr. GRPO's.
+    The population's standard deviation, so that one right answer of G gets
+    sqrt(G - 1). A group of equal rewards gets 0: it teaches nothing.
+    `divide_by_std=False` is Dr. GRPO's.
     """
     centred = rewards - rewards.mean(-1, keepdim=True)
     if not divide_by_std:
@@ -56,21 +57,24 @@ def grpo_loss(
     """The loss whose descent is DeepSeekMath's eq. 3, a scalar.
 
     Args:
-        log_probs, old, reference: log π of each answer token under the policy that learns, the one
-            that sampled, and the frozen one; (B, T). `old` and `reference` have no gradient.
+        log_probs, old, reference: log π of each answer token under the policy
+            that learns, the one that sampled, and the frozen one; (B, T). `old`
+            and `reference` have no gradient.
         advantages: (B,), one for each answer, the same for all its tokens.
         mask: (B, T), 1 on the tokens of the answer, 0 behind its end.
         clip: ε: no gain from moving the ratio π/π_old beyond 1 ± ε.
         beta: weight of the KL estimate.
-        per_answer_mean: mean over the tokens of each answer, then over answers. False: sum over
-            tokens, divided by B·T, a constant (Dr. GRPO).
+        per_answer_mean: mean over the tokens of each answer, then over answers.
+            False: sum over tokens, divided by B·T, a constant (Dr. GRPO).
     """
     ratio = (log_probs - old).exp()
     a = advantages[:, None]
     gain = torch.minimum(ratio * a, ratio.clamp(1 - clip, 1 + clip) * a)
     if reference is not None:
         gain = gain - beta * kl_estimate(log_probs, reference)
-    length = mask.sum(-1, keepdim=True).clamp(min=1) if per_answer_mean else mask.size(1)
+    length = mask.size(1)
+    if per_answer_mean:
+        length = mask.sum(-1, keepdim=True).clamp(min=1)
     return -(gain * mask / length).sum(-1).mean()
 
 

@@ -69,7 +69,8 @@ Explorable.register("batch_plan", (ui) => {
     for (const name of ["train", "micro", "accumulate"]) put[name].put(plan.error ? null : plan[name]);
     put.tokens.put(plan.error ? null : plan.train * v.tokens);
     verdict.put(!plan.error);
-    says.textContent = plan.error ? `refused: ${plan.error}` : `${plan.train} = ${plan.micro} * ${plan.accumulate} * ${v.ranks}`;
+    const product = plan.error ? `refused: ${plan.error}` : `${plan.train} = ${plan.micro} * ${plan.accumulate} * ${v.ranks}`;
+    says.textContent = `${product} (${v.ranks} GPUs, ${whole(v.tokens)} tokens per sequence)`;
     draw(v, plan);
   };
 });
