@@ -2,8 +2,8 @@
 
 Trunk, text, tokenizer and budget are those of `labs.train.trunks`, whose masked runs (15 %,
 80/10/10) are the reference. Here are the others: other shares of mask, random and kept tokens,
-and other rates. `data/models/masking-trunks/` holds the weights of all runs as float16 and a
-record; a run that is there is not made again.
+other rates, and a rate that corrupts more than it asks for. `data/models/masking-trunks/` holds
+the weights of all runs as float16 and a record; a run that is there is not made again.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Masking:
 
 REFERENCE = Masking()
 RECIPES = tuple(Masking(shares=x) for x in ((1.0, 0.0, 0.0), (0.8, 0.0, 0.2), (0.8, 0.2, 0.0)))
-RATES = tuple(Masking(rate) for rate in (0.05, 0.4))
+RATES = tuple(Masking(rate) for rate in (0.05, 0.4, 0.8))
+DECOUPLED = (Masking(0.4, asked=RATE),)
 
 
 @cache
@@ -67,7 +68,7 @@ def shared() -> tuple[trunks.Settings, BPETokenizer]:
 
 def planned_runs() -> list[tuple[Masking, int]]:
     """Every recipe with every seed, without the reference."""
-    return [(m, s) for m in (*RECIPES, *RATES) for s in shared()[0].seeds]
+    return [(m, s) for m in (*RECIPES, *RATES, *DECOUPLED) for s in shared()[0].seeds]
 
 
 def states(model: GPT, ids: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ Explorable.register("batch_tradeoff", (ui) => {
   /** Devices beyond one a sequence have nothing to do; communication is free here. */
   const wall = (v) => of(v.batch, v.scale)[1] / Math.min(v.devices, v.batch);
 
-  const [W, H, L, B] = [560, 240, 46, 36];
+  const [W, H, L, B, R] = [560, 240, 60, 36, 30];
   const picture = ui.svg("svg", { role: "img", viewBox: `0 0 ${W} ${H}`, style: "max-width:100%;height:auto" });
   ui.stage.append(picture);
   const [low, high] = [Math.log2(batches[0]), Math.log2(batches[batches.length - 1])];
-  const x = (batch) => L + ((Math.log2(batch) - low) / (high - low)) * (W - L - 16);
+  const x = (batch) => L + ((Math.log2(batch) - low) / (high - low)) * (W - L - R);
   const y = (ratio) => H - B - (Math.min(Math.log2(ratio), 10) / 10) * (H - B - 14);
   const text = (px, py, words, extra = {}) => ui.svg("text", { x: px, y: py, fill: "currentColor", "font-size": 13, ...extra }, words);
   const curve = (which, scale, color, dash) => ui.svg("path", {
@@ -34,10 +34,10 @@ Explorable.register("batch_tradeoff", (ui) => {
     time.put(wall(v));
     picture.replaceChildren(
       ...[1, 4, 16, 64, 256, 1024].flatMap((r) => [
-        ui.svg("line", { x1: L, x2: W - 16, y1: y(r), y2: y(r), stroke: "currentColor", opacity: 0.2 }),
+        ui.svg("line", { x1: L, x2: W - R, y1: y(r), y2: y(r), stroke: "currentColor", opacity: 0.2 }),
         text(L - 6, y(r) + 4, `${r} ×`, { "text-anchor": "end" })]),
       ...batches.filter((_, i) => i % 2 === 0).map((b) => text(x(b), H - B + 18, whole(b), { "text-anchor": "middle" })),
-      text((L + W) / 2, H - 2, "batch, sequences", { "text-anchor": "middle" }),
+      text((L + W - R) / 2, H - 2, "batch, sequences", { "text-anchor": "middle" }),
       curve(0, v.scale, "#3b8fd6", "none"), curve(1, v.scale, "#d9822b", "7 4"),
       ui.svg("line", { x1: x(v.batch), x2: x(v.batch), y1: 10, y2: H - B, stroke: "currentColor", "stroke-dasharray": "2 3" }),
       ui.svg("circle", { cx: x(v.batch), cy: y(s), r: 5, fill: "#3b8fd6" }),
