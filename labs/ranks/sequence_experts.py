@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from deepspeed.accelerator import get_accelerator
 from deepspeed.module_inject.tp_shard import set_num_kv_heads
 from deepspeed.moe.layer import MoE
 from deepspeed.moe.utils import split_params_into_different_moe_groups_for_optimizer
@@ -72,8 +73,9 @@ def attend_split(config: dict, rank: int, ranks: int) -> dict[str, Any]:
 
 def _attend_split(config: dict, rank: int, ranks: int) -> dict[str, Any]:
     torch.manual_seed(0)
-    whole = [torch.randn(*config["shape"], requires_grad=True) for _ in "qkv"]
-    upstream = torch.randn(*config["shape"])
+    device = get_accelerator().device_name()
+    whole = [torch.randn(*config["shape"]).to(device).requires_grad_() for _ in "qkv"]
+    upstream = torch.randn(*config["shape"]).to(device)
     expected = causal_attention(*whole)
     expected.backward(upstream)
     own = [t.detach().chunk(ranks, 1)[rank].clone().requires_grad_() for t in whole]
