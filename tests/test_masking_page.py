@@ -98,13 +98,15 @@ def test_the_page_cuts_and_masks_as_python_does(figure):
 def test_the_distribution_is_pythons(figure):
     few = [s for s in SETTINGS if s["text"] in (0, 1, 3) and s["rate"] in (2, 7)]
     for setting, seen in zip(few, figure.evaluate(READ, [few, TYPED]), strict=True):
-        text, _, rate, _ = asked_of(setting)
+        text, _, rate, shares = asked_of(setting)
         found = selected_counts(WORDS, text, rate, UNITS[setting["unit"]])
         usable = sum(piece != "[UNK]" for piece in cut(WORDS, text)[0])
         assert len(found) == DRAWS
         assert seen["mean"] == pytest.approx(statistics.mean(found))
         assert seen["spread"] == pytest.approx(statistics.pstdev(found))
         assert seen["expected"] == pytest.approx(usable * rate)
+        ordinary = WORDS.vocab_size - len(WORDS.special_ids)
+        assert seen["wrong"] == pytest.approx(usable * rate * shares[1] * (1 - 1 / ordinary))
         assert seen["binomial"] == pytest.approx((usable * rate * (1 - rate)) ** 0.5)
 
 

@@ -295,7 +295,9 @@ def move(control: Locator) -> None:
         if control.input_value() == before:
             control.press("ArrowLeft")
     elif kind == "text":
-        control.fill("0.1" if control.input_value() != "0.1" else "0.2")
+        now = control.input_value()
+        number = control.get_attribute("inputmode") == "decimal"
+        control.fill(f"{now} misfortune" if not number else "0.2" if now == "0.1" else "0.1")
     else:
         count = control.locator("option").count()
         chosen = int(control.evaluate("select => select.selectedIndex"))

@@ -95,6 +95,7 @@ Explorable.register("masking", (ui) => {
   const out = Object.fromEntries([
     ["tokens", "tokens of the sentence", whole], ["selected", "selected in this draw", whole],
     ["mask", "shown as [MASK]", whole], ["random", "shown as a random token", whole], ["kept", "kept", whole],
+    ["wrong", "wrong tokens, expected", (x) => ui.format.fixed(x, 2)],
     ["mean", `selected, mean of ${draws} draws`, (x) => ui.format.fixed(x, 2)], ["expected", "expected", (x) => ui.format.fixed(x, 2)],
     ["spread", `standard deviation of ${draws} draws`, (x) => ui.format.fixed(x, 2)], ["binomial", "if tokens were independent", (x) => ui.format.fixed(x, 2)],
   ].map(([name, label, show]) => [name, ui.output({ name, label, show, live: name === "selected" })]));
@@ -130,6 +131,7 @@ Explorable.register("masking", (ui) => {
     out.tokens.put(n);
     out.selected.put(fates.filter(Boolean).length);
     ["mask", "random", "kept"].forEach((name) => out[name].put(fates.filter((fate) => fate === name).length));
+    out.wrong.put(usable * v.rate * recipes[v.recipe][1] * (1 - 1 / ordinary.length));
     out.mean.put(mean);
     out.expected.put(usable * v.rate);
     out.spread.put(Math.sqrt(counts.reduce((sum, x) => sum + (x - mean) ** 2, 0) / draws));
