@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from labs.book.explorables import explorable
 from labs.ranks.batches import page_data, resolve_batch
+from tests.browser import outputs
 
 DATA = page_data()
 NAMES = ("train", "micro", "accumulate", "ranks")
@@ -52,37 +52,16 @@ def test_the_grid_reaches_both_answers():
     assert {outcome(case) is None for case in CASES} == {True, False}
 
 
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  return settings.map((setting) => {
-    for (const [name, place] of Object.entries(setting)) {
-      const input = figure.querySelector(`[data-control="${name}"]`);
-      input.value = place;
-      input.dispatchEvent(new Event("input"));
-    }
-    return Object.fromEntries([...figure.querySelectorAll("[data-output]")].map(
-      (output) => [output.dataset.output, output.dataset.value]));
-  });
-}"""
-
-
 @pytest.fixture
-def figure(browser):
+def figure(open_explorable):
     """A page with nothing but the explorable."""
-    html = explorable("batch_plan", DATA, title="Batch", static_html="<p>s</p>", text="batch")
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html._repr_html_())
-    yield page
-    page.close()
-    assert not problems
+    return open_explorable("batch_plan", DATA)
 
 
 def test_the_page_computes_what_python_computes(figure):
     cases = [{**case, "tokens": 4096} for case in CASES]
     places = [{name: DATA[name].index(value) for name, value in c.items()} for c in cases]
-    for case, seen in zip(cases, figure.evaluate(READ, places), strict=True):
+    for case, seen in zip(cases, outputs(figure, places), strict=True):
         expected = outcome({name: case[name] for name in NAMES})
         assert seen["accepted"] == str(expected is not None).lower(), case
         if expected:

@@ -7,9 +7,9 @@ import os
 import pytest
 import torch
 
-from labs.book.explorables import explorable
 from labs.train.optim import warmup_stable_decay
 from labs.train.quadratic import CURVATURES, NOISE, expected_losses
+from tests.browser import outputs
 
 START = {
     "schedule": "WarmupDecayLR",
@@ -50,21 +50,6 @@ SETTINGS = [
         [(200, 2), (100, 50), (800, 400)],
     )
 ]
-READ = """(settings) => {
-  const figure = document.querySelector('figure.explorable[data-ready=true]');
-  return settings.map((setting) => {
-    for (const [name, place] of Object.entries(setting)) {
-      const input = figure.querySelector(`[data-control="${name}"]`);
-      input.value = place;
-      input.dispatchEvent(new Event(input.type === "range" ? "input" : "change"));
-    }
-    const outputs = [...figure.querySelectorAll("[data-output]")];
-    return {
-      config: figure.querySelector("[data-config]").textContent,
-      ...Object.fromEntries(outputs.map((output) => [output.dataset.output, output.dataset.value])),
-    };
-  });
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +61,9 @@ def schedulers():
 
 
 @pytest.fixture
-def figure(browser):
-    html = explorable(
-        "lr_schedule", DATA, title="Rates", static_html="<p>static</p>", text="rates"
-    )._repr_html_()
-    page = browser.new_page()
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.set_content(html)
-    yield page
-    page.close()
-    assert not problems
+def figure(open_explorable):
+    """A page with nothing but the explorable."""
+    return open_explorable("lr_schedule", DATA)
 
 
 def rates_of(v, config, schedulers, length):
@@ -108,8 +85,10 @@ def rates_of(v, config, schedulers, length):
 
 def test_the_page_computes_what_deepspeed_and_python_compute(figure, schedulers):
     places = [{name: PLACES[name].index(x) for name, x in setting.items()} for setting in SETTINGS]
-    for v, seen in zip(SETTINGS, figure.evaluate(READ, places), strict=True):
-        rates = rates_of(v, seen["config"], schedulers, max(v["steps"], v["look"]))
+    for v, place in zip(SETTINGS, places, strict=True):
+        (seen,) = outputs(figure, [place])
+        config = figure.text_content("[data-config]")
+        rates = rates_of(v, config, schedulers, max(v["steps"], v["look"]))
         used = rates[: v["steps"]]
         expected = {
             "look": rates[v["look"] - 1],
@@ -126,11 +105,11 @@ def test_the_page_computes_what_deepspeed_and_python_compute(figure, schedulers)
 
 def test_every_control_changes_the_picture(figure):
     figure.wait_for_selector("figure[data-ready=true]")
-    figure.evaluate(READ, [{"schedule": 2, "type": 1}])  # WarmupCosineLR has all the controls
+    outputs(figure, [{"schedule": 2, "type": 1}])  # WarmupCosineLR has all the controls
     drawn = figure.inner_html(".explorable-stage")
     for name, steps in PLACES.items():
         other = {"schedule": 1, "type": 0, "steps": 1}.get(name, steps.index(START[name]) - 1)
-        figure.evaluate(READ, [{name: other}])
+        outputs(figure, [{name: other}])
         assert figure.inner_html(".explorable-stage") != drawn, name
-        figure.evaluate(READ, [{"schedule": 2}])
+        outputs(figure, [{"schedule": 2}])
         drawn = figure.inner_html(".explorable-stage")
