@@ -69,7 +69,7 @@ def loss_of_piece(
     return total * dist.get_world_size(group) / everywhere
 
 
-def gradient(config: dict, rank: int, group: dist.ProcessGroup) -> dict[str, Any]:
+def batch_gradient(config: dict, rank: int, group: dist.ProcessGroup) -> dict[str, Any]:
     """The averaged gradient of one batch; `lengths` of all its sequences, `weighting` as above."""
     ranks, model = dist.get_world_size(group), small_gpt()
     ids, targets = batch_of(0, rank, ranks, config["batch"])

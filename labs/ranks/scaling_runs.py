@@ -46,7 +46,7 @@ class Numbers(Dataset):
 def engine_gradient(config: dict, rank: int, world_size: int) -> dict[str, Any]:
     """The gradient that a DeepSpeed engine uses, read off one SGD step with rate 1.
 
-    `batch`, `lengths` and `weighting` as in `labs.ranks.replicas.gradient`; `stage` of ZeRO.
+    `batch`, `lengths` and `weighting` as in `labs.ranks.replicas.batch_gradient`; `stage` of ZeRO.
     """
     ids, targets = batch_of(0, rank, world_size, config["batch"])
     lengths = config["lengths"]
@@ -147,7 +147,7 @@ def place(config: dict, rank: int, world_size: int) -> dict[str, str]:
 
 
 BY_HAND = {
-    "gradient": replicas.gradient,
+    "gradient": replicas.batch_gradient,
     "replicas": replicas.train_replicas,
     "all-reduce": replicas.time_all_reduce,
 }
