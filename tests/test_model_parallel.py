@@ -1,17 +1,14 @@
 """Parallel training along each axis equals one process; what is sent is what the theory says."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from labs.model.transformer import GPT
-from labs.ranks.launch import launch
+from labs.ranks.launch import launch_named
 from labs.ranks.messages import Message, tally
 from labs.ranks.schedules import timeline
 from labs.ranks.tensor_parallel import cut, cut_dim, own_piece
-from labs.ranks.workload import CONFIG, batch_of, next_token_loss, small_gpt
+from labs.ranks.workload import CONFIG, batch_of, next_token_loss, small_gpt, untied_gpt
 
 BATCH, RANKS, STEPS = 4, 2, 2
 WHOLE = {"micro_batch": BATCH}
@@ -40,19 +37,8 @@ ACTIVATION = f"all_reduce {BATCH}x{CONFIG.context_length}x{CONFIG.d_model}"
 
 @pytest.fixture(scope="module")
 def runs():
-    results = launch(
-        "labs.ranks.model_parallel",
-        world_size=RANKS,
-        configs=list(PLAN.values()),
-        timeout=300.0,
-        env={"OMP_NUM_THREADS": "1"},
-    )
-    return dict(zip(PLAN, results, strict=True))
-
-
-def untied():
-    torch.manual_seed(0)
-    return GPT(replace(CONFIG, tied=False))
+    options = {"world_size": RANKS, "timeout": 300.0, "env": {"OMP_NUM_THREADS": "1"}}
+    return launch_named("labs.ranks.model_parallel", PLAN, **options)
 
 
 def serial(model):
@@ -70,7 +56,7 @@ def serial(model):
 
 @pytest.fixture(scope="module")
 def one():
-    return {"tied": serial(small_gpt()), "untied": serial(untied())}
+    return {"tied": serial(small_gpt()), "untied": serial(untied_gpt())}
 
 
 RUNS_OF = {
@@ -141,7 +127,8 @@ def test_attempts_and_schedules(runs):
     assert runs["refused"][0]["error"] == "AssertionError"
     assert runs["plain"][0]["error"] is None and runs["plain"][0]["shape"] == [1, RANKS]
     (found,) = runs["schedules"][0]
-    assert found["slots"] == 14 and found["idle"] == [4, 4, 4]
+    assert found["slots"] == [14] * 3 and found["idle"] == [4, 4, 4]
+    assert found["orders"] == ["FFFBFBFBBB", "FFBFBFBFBB", "FBFBFBFBFB"]
 
 
 def test_cutting_needs_heads_that_can_be_divided():

@@ -32,7 +32,7 @@ from labs.ranks.engine import (
     mean_over_ranks,
     train_steps,
 )
-from labs.ranks.worker import run_configs
+from labs.ranks.worker import run_named
 from labs.ranks.workload import batch_of, next_token_loss, small_gpt
 
 
@@ -220,10 +220,5 @@ RUNS = {
 }
 
 
-def run(config: dict, rank: int, world_size: int) -> Any:
-    """One configuration of the launch."""
-    return RUNS[config["run"]](config, rank, world_size)
-
-
 if __name__ == "__main__":
-    run_configs(run)
+    run_named(RUNS)

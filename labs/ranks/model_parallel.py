@@ -18,13 +18,7 @@ from deepspeed.pipe import PipelineModule
 from deepspeed.runtime.pipe.schedule import TrainSchedule
 from torch import Tensor
 
-from labs.ranks.deepspeed_parallel import (
-    CUTS,
-    count_own_heads,
-    logits_loss,
-    tensor_parallel,
-    untied_gpt,
-)
+from labs.ranks.deepspeed_parallel import CUTS, count_own_heads, logits_loss, tensor_parallel
 from labs.ranks.engine import (
     deepspeed_config,
     engine_for,
@@ -37,8 +31,8 @@ from labs.ranks.messages import messages, tally
 from labs.ranks.pipelines import train_pipeline
 from labs.ranks.sequence_experts import attend_split, train_experts, train_split_sequence
 from labs.ranks.tensor_parallel import average_shards, cut, cut_dim
-from labs.ranks.worker import run_configs
-from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from labs.ranks.worker import run_named
+from labs.ranks.workload import batch_of, next_token_loss, small_gpt, untied_gpt
 
 
 def fingerprint(ids: Tensor) -> str:
@@ -128,7 +122,7 @@ def schedules(config: dict, rank: int, ranks: int) -> list[dict]:
     """DeepSpeed's TrainSchedule for each (stages, micro-batches) of `grid`, as order and slots."""
     found = []
     for stages, micros in config["grid"]:
-        orders, idle, buffers = [], [], []
+        orders, idle, slots, buffers = [], [], [], []
         for stage in range(stages):
             schedule = TrainSchedule(micro_batches=micros, stages=stages, stage_id=stage)
             steps = [[type(c).__name__ for c in commands] for commands in schedule.steps()]
@@ -137,9 +131,8 @@ def schedules(config: dict, rank: int, ranks: int) -> list[dict]:
             ]
             orders.append("".join(kind for kinds in work for kind in kinds))
             idle.append(sum(not kinds for kinds in work))
+            slots.append(len(work))
             buffers.append(schedule.num_pipe_buffers())
-        slots = 2 * (micros + stages - 1)
-        assert all(len(order) + empty == slots for order, empty in zip(orders, idle, strict=True))
         found.append({"orders": orders, "idle": idle, "slots": slots, "buffers": buffers})
     return found
 
@@ -156,11 +149,6 @@ RUNS = {
 }
 
 
-def run(config: dict, rank: int, world_size: int) -> Any:
-    """One configuration of the launch."""
-    return RUNS[config["run"]](config, rank, world_size)
-
-
 if __name__ == "__main__":
     deepspeed.logger.setLevel("ERROR")
-    run_configs(run)
+    run_named(RUNS)
