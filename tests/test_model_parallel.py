@@ -26,12 +26,14 @@ PLAN = {
     "attention": {"run": "attention", "shape": [1, 16, 4, 8]},
     "uneven": {"run": "attention", "shape": [1, 16, 3, 8]},
     "sequence": {"run": "sequence", "steps": STEPS, "batch": BATCH, "settings": WHOLE},
+    "sequence 3": {"run": "sequence", "steps": STEPS, "batch": BATCH,
+                   "settings": {**WHOLE, "stage": 3}},
     "together": {**EXPERTS, "size": 1},
     "spread": {**EXPERTS, "size": 2},
     "refused": {"run": "attempt", "stages": 2, "settings": {"micro_batch": 2, "stage": 2}},
     "plain": {"run": "attempt", "settings": {"micro_batch": 2}},
     "schedules": {"run": "schedules", "grid": [[3, 5]]},
-}
+}  # fmt: skip
 ACTIVATION = f"all_reduce {BATCH}x{CONFIG.context_length}x{CONFIG.d_model}"
 
 
@@ -72,14 +74,18 @@ def test_losses_are_those_of_one_process(runs, one, kind, name):
     assert runs[name][0]["losses"] == pytest.approx(one[kind][0], abs=5e-6)
 
 
-def test_gradients_are_pieces_of_the_serial_ones(runs, one):
-    for rank, result in enumerate(runs["by hand"]):
-        for name, piece in result["gradients"].items():
-            whole = own_piece(name, one["tied"][1][name], RANKS, rank)
-            assert np.abs(piece - whole.numpy()).max() < 1e-6
-    for result in runs["pipeline"]:
-        for name, gradient in result["gradients"].items():
-            assert np.abs(gradient - one["untied"][1][name].numpy()).max() < 1e-6
+@pytest.mark.parametrize(
+    ("kind", "name", "cut_up"),
+    [("tied", "by hand", True), ("untied", "auto", True), ("untied", "pipeline", False),
+     ("tied", "sequence", False), ("tied", "sequence 3", False)],
+)  # fmt: skip
+def test_gradients_are_the_serial_ones_or_pieces_of_them(runs, one, kind, name, cut_up):
+    """Relative to each tensor's largest: those of query and key are small in a young model."""
+    for rank, result in enumerate(runs[name]):
+        for tensor, gradient in result["gradients"].items():
+            whole = one[kind][1][tensor]
+            expected = own_piece(tensor, whole, RANKS, rank) if cut_up else whole
+            assert np.abs(gradient - expected.numpy()).max() < 1e-4 * whole.abs().max().item()
 
 
 def test_what_travels(runs):

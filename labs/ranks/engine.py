@@ -22,7 +22,7 @@ import deepspeed
 import torch
 import torch.distributed as dist
 from deepspeed.module_inject.tp_shard import set_num_kv_heads
-from deepspeed.utils import groups
+from deepspeed.utils import groups, safe_get_full_grad
 from torch import Tensor, nn
 
 from labs.ranks.workload import batch_of, next_token_loss
@@ -102,11 +102,13 @@ def train_step(
     step: int,
     batch: int,
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor] = next_token_loss,
+    look: Callable[[deepspeed.DeepSpeedEngine], None] | None = None,
 ) -> float:
     """One optimizer step on global batch number `step`; the mean loss of all ranks, nats per token.
 
     The `batch` sequences are cut into one piece for each micro-step and data-parallel rank, so the
-    update is the same for any number of ranks and micro-steps that divides them.
+    update is the same for any number of ranks and micro-steps that divides them. `look` is called
+    before each `engine.step`, when the gradients are there.
     """
     group, micro_steps = engine.data_parallel_group, engine.gradient_accumulation_steps()
     ranks = dist.get_world_size(group)
@@ -115,6 +117,8 @@ def train_step(
         piece = micro_step * ranks + dist.get_rank(group)
         loss = loss_of(engine, *batch_of(step, piece, micro_steps * ranks, batch))
         engine.backward(loss)
+        if look:
+            look(engine)
         engine.step()
         losses.append(loss.detach())
     return mean_over_ranks(torch.stack(losses).mean(), group)
@@ -152,6 +156,12 @@ def full_weights(engine: deepspeed.DeepSpeedEngine) -> dict[str, Tensor]:
     parted = engine.zero_optimization_stage() == 3
     with deepspeed.zero.GatheredParameters(list(named.values()), enabled=parted):
         return {name: p.detach().float().cpu().clone() for name, p in named.items()}
+
+
+def full_gradients(engine: deepspeed.DeepSpeedEngine) -> dict[str, Tensor]:
+    """Gradients between `backward` and `step`, whole in any stage; every rank has to ask."""
+    named = engine.module.named_parameters()
+    return {name: safe_get_full_grad(p).detach().float().cpu().clone() for name, p in named}
 
 
 def flat(weights: dict[str, Tensor]) -> Tensor:

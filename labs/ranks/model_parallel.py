@@ -24,6 +24,7 @@ from labs.ranks.engine import (
     engine_for,
     flat,
     forget_groups,
+    full_gradients,
     furthest_ranks,
     train_step,
 )
@@ -79,20 +80,25 @@ def by_hand(config: dict, rank: int, ranks: int) -> dict[str, Any]:
 
 
 def auto_tensor(config: dict, rank: int, ranks: int) -> dict[str, Any]:
-    """DeepSpeed's AutoTP over `size` ranks, and data parallelism over the rest."""
+    """DeepSpeed's AutoTP over `size` ranks, and data parallelism over the rest.
+
+    Gradients are those of the first step, messages those of the last.
+    """
     section = tensor_parallel(config["size"], tuple(CUTS))
     settings = deepspeed_config(**config["settings"], tensor_parallel=section)
-    losses = []
+    losses, gradients = [], {}
     with engine_for(untied_gpt(), settings) as engine:
         count_own_heads(engine.module)
         pieces, piece = ranks // config["size"], dist.get_rank(engine.data_parallel_group)
         for step in range(config["steps"]):
             with messages() as seen:
-                losses.append(train_step(engine, step, config["batch"]))
+                look = None if gradients else lambda e: gradients.update(full_gradients(e))
+                losses.append(train_step(engine, step, config["batch"], look=look))
         weights = {n: p.detach().clone() for n, p in engine.module.named_parameters()}
         ids, _ = batch_of(0, piece, pieces, config["batch"])
         return {
             "losses": losses,
+            "gradients": gradients,
             "weights": weights,
             "sent": tally(seen),
             "batch": fingerprint(ids),
