@@ -49,7 +49,7 @@ def deepspeed_config(
     `micro_batch` sequences per rank and micro-step, `accumulate` micro-steps per optimizer step,
     `precision` "fp32" or "mixed" (bf16). `zero` adds keys to the `zero_optimization` section;
     `more` adds sections or replaces them (None removes one). Two defaults of DeepSpeed are undone:
-    gradients are clipped to norm 1.0, and "Adam" is AdamW with decay 0.01.
+    gradients are clipped to norm 1.0, and "Adam" is AdamW, which has a decay of 0.01 in torch.
     """
     adam = {"lr": lr, "torch_adam": True, "adam_w_mode": False, "weight_decay": 0.0}
     config = {
