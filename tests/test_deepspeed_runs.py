@@ -6,6 +6,7 @@ import torch
 
 from labs.model.counting import forward_flops, multiplied
 from labs.ranks.launch import LaunchError, launch, launch_named
+from labs.ranks.plans import train_run
 from labs.ranks.workload import CONFIG, batch_of, next_token_loss, untied_gpt
 
 BATCH, RANKS = 8, 2
@@ -13,9 +14,14 @@ ENV = {"OMP_NUM_THREADS": "1"}
 
 
 def trained(stage, steps=3, **more):
-    run = {"run": "train", "steps": steps, "batch": BATCH, "settings": {"stage": stage}}
-    run["settings"]["micro_batch"] = BATCH // RANKS
-    return {**run, **more}
+    return train_run(stage, steps=steps, batch=BATCH, ranks=RANKS, **more)
+
+
+def test_a_training_run_tells_options_from_settings():
+    run = trained(2, load={"directory": "x"}, micro_batch=1, accumulate=4)
+    assert run["load"] == {"directory": "x"} and run["steps"] == 3
+    assert run["settings"] == {"stage": 2, "micro_batch": 1, "accumulate": 4, "lr": 1e-3}
+    assert trained(0)["settings"]["micro_batch"] == BATCH // RANKS
 
 
 @pytest.fixture(scope="module")

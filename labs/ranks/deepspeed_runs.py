@@ -34,6 +34,7 @@ from labs.ranks.engine import (
 )
 from labs.ranks.worker import run_named
 from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from labs.ranks.zero_train import train as train_by_hand
 
 
 def shuffled_loss(model: nn.Module, ids: Tensor, targets: Tensor) -> Tensor:
@@ -217,6 +218,7 @@ RUNS = {
     "flops": profile_flops,
     "pipeline": split_layers,
     "tensor": split_matrices,
+    "by hand": train_by_hand,  # no engine: saves a launch of its own
 }
 
 

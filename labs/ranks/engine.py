@@ -49,7 +49,7 @@ def deepspeed_config(
     `micro_batch` sequences per rank and micro-step, `accumulate` micro-steps per optimizer step,
     `precision` "fp32" or "mixed" (bf16). `zero` adds keys to the `zero_optimization` section;
     `more` adds sections or replaces them (None removes one). Two defaults of DeepSpeed are undone:
-    gradients are clipped to norm 1.0, and "Adam" is AdamW with decay 0.01.
+    gradients are clipped to norm 1.0, and "Adam" is AdamW, which has a decay of 0.01 in torch.
     """
     adam = {"lr": lr, "torch_adam": True, "adam_w_mode": False, "weight_decay": 0.0}
     config = {
@@ -169,10 +169,13 @@ def flat(weights: dict[str, Tensor]) -> Tensor:
     return torch.cat([w.flatten() for w in weights.values()])
 
 
-def furthest_ranks(vector: Tensor) -> float:
-    """Largest difference, in any element, between the ranks' copies of a vector (0.0: equal)."""
+def furthest_ranks(vector: Tensor, group: dist.ProcessGroup | None = None) -> float:
+    """Largest difference, in any element, between the ranks' copies of a vector (0.0: equal).
+
+    The ranks are those of `group`, by default all.
+    """
     low = vector.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
     high = low.clone()
-    dist.all_reduce(low, dist.ReduceOp.MIN)
-    dist.all_reduce(high, dist.ReduceOp.MAX)
+    dist.all_reduce(low, dist.ReduceOp.MIN, group)
+    dist.all_reduce(high, dist.ReduceOp.MAX, group)
     return (high - low).max().item()
