@@ -159,10 +159,13 @@ def flat(weights: dict[str, Tensor]) -> Tensor:
     return torch.cat([w.flatten() for w in weights.values()])
 
 
-def furthest_ranks(vector: Tensor) -> float:
-    """Largest difference, in any element, between the ranks' copies of a vector (0.0: equal)."""
+def furthest_ranks(vector: Tensor, group: dist.ProcessGroup | None = None) -> float:
+    """Largest difference, in any element, between the ranks' copies of a vector (0.0: equal).
+
+    The ranks are those of `group`, by default all.
+    """
     low = vector.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
     high = low.clone()
-    dist.all_reduce(low, dist.ReduceOp.MIN)
-    dist.all_reduce(high, dist.ReduceOp.MAX)
+    dist.all_reduce(low, dist.ReduceOp.MIN, group)
+    dist.all_reduce(high, dist.ReduceOp.MAX, group)
     return (high - low).max().item()
