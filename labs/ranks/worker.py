@@ -53,6 +53,7 @@ def run_configs(
     configs = json.loads(options.configs.read_text()) if options.configs else [{}]
     _join(backend, timedelta(seconds=options.timeout))
     rank, world_size = dist.get_rank(), dist.get_world_size()
+    gc.freeze()  # what is imported stays: a collection that looks through it takes 0.25 s
     for index, config in enumerate(configs):
         save_result(
             result_path(options.results, index, rank),
