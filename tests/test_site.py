@@ -226,7 +226,7 @@ def test_cards_and_contents_have_the_same_parts(page: Page) -> None:
             str(int(entry["file"].removeprefix("chapters/")[:2])) for entry in part["chapters"]
         ]
         for part in TOC["parts"]
-        if part["caption"] not in ("Practice", "Claims")
+        if part["chapters"][0]["file"].startswith("chapters/")
     }
     assert contents == {caption: numbers for caption, numbers in cards.items() if numbers}
 
