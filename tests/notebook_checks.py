@@ -10,11 +10,13 @@ import ast
 import getpass
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from labs.book.claims import Question
+from labs.book.exercises import Exercise
 from tests.notebooks import (
     code_cells,
     has_assert,
@@ -141,19 +143,37 @@ def check_figures(notebook: NotebookNode) -> list[str]:
     return complaints
 
 
-def check_exercises(notebook: NotebookNode) -> list[str]:
-    """Three to five exercises, each with a folded solution that computes and asserts."""
+def check_exercises(notebook: NotebookNode, known: Mapping[str, Exercise]) -> list[str]:
+    """Three to five exercises: a cell for the reader's answer, then a folded solution.
+
+    known: the chapter's exercises by id; the solution of each was accepted when it was stored.
+    """
     cells = [c for c in section(notebook, "Exercises") if c.cell_type == "code"]
+    solutions = [cell for cell in cells if "hide-cell" in tags(cell)]
+    readers = [cell for cell in cells if "hide-cell" not in tags(cell)]
     complaints = []
-    for cell in cells:
-        prompt = cell.metadata.get("mystnb", {}).get("code_prompt_show")
-        if "hide-cell" not in tags(cell) or prompt != "Show the solution":
+    for cell in solutions:
+        if cell.metadata.get("mystnb", {}).get("code_prompt_show") != "Show the solution":
             complaints.append(f"{label(cell)}: a solution is folded under 'Show the solution'")
-        if not has_assert(cell):
-            complaints.append(f"{label(cell)}: a solution asserts its answer")
-    if not EXERCISES[0] <= len(cells) <= EXERCISES[1]:
-        complaints.append(f"{len(cells)} solutions, not {EXERCISES[0]} to {EXERCISES[1]}")
+        if not has_assert(cell) and not judged(cell):
+            complaints.append(f"{label(cell)}: a solution asserts or checks its answer")
+    if not EXERCISES[0] <= len(solutions) <= EXERCISES[1]:
+        complaints.append(f"{len(solutions)} solutions, not {EXERCISES[0]} to {EXERCISES[1]}")
+    for cell in readers:
+        if not judged(cell):
+            complaints.append(f"{label(cell)}: a cell for the reader's answer checks it")
+    for kind, state in ((readers, "open"), (solutions, "accepted")):
+        found = {name: said for cell in kind for name, said in judged(cell).items()}
+        if found != dict.fromkeys(known, state):
+            complaints.append(f"{found} is stored where each of {sorted(known)} must be {state}")
     return complaints
+
+
+def judged(cell: NotebookNode) -> dict[str, str]:
+    """The exercises that a cell checked: id to state (open, accepted, hint), from its outputs."""
+    html = "".join(o.get("data", {}).get("text/html", "") for o in cell.outputs)
+    found = re.findall(r'class="exercise exercise-(\w+)" data-exercise="([\w-]+)"', html)
+    return {name: state for state, name in found}
 
 
 def check_citations(notebook: NotebookNode, keys: set[str]) -> list[str]:

@@ -7,6 +7,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from labs.book.cards import card_html, card_text
 from labs.book.claims import Claim, Question, Source
+from labs.book.exercises import Exercise
 
 QUESTION = Question(6, "06_sample", "What is a sample?", "什么是样本？", "A sample.", True)
 KEYS = {"someone2020thing"}
@@ -22,6 +23,7 @@ def entry(number: int, verdict: str, experiment: str | None = "Measure it.") -> 
 CLAIMS = [entry(1, "holds"), entry(2, "imprecise"), entry(3, "wrong", experiment=None)]
 FOREIGN = dataclasses.replace(entry(1, "holds"), id="q07-c01", question=7)
 LEDGER = [*CLAIMS, FOREIGN]
+EXERCISES = {f"q06-e{n}": Exercise(f"q06-e{n}", "a number", n + 1, "Add.", ()) for n in (1, 2, 3)}
 
 
 def trial(claim: Claim, stated: list[bool], corrected: list[bool]) -> list[NotebookNode]:
@@ -59,13 +61,25 @@ def figure(name: str) -> NotebookNode:
     return new_code_cell("plt.show()", outputs=[image], metadata={"mystnb": about})
 
 
+def box(number: int, state: str) -> NotebookNode:
+    """What `check` shows of exercise `number`."""
+    html = f'<div class="exercise exercise-{state}" data-exercise="q06-e{number}"></div>'
+    return new_output("display_data", data={"text/plain": state, "text/html": html})
+
+
 def solution(number: int) -> list[NotebookNode]:
-    """One exercise with its folded solution."""
+    """One exercise with the reader's cell and its folded solution."""
     fold = {"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
-    code = f"answer = {number} + 1\nassert answer == {number + 1}\nprint(answer)"
+    check = f'check("q06-e{number}", ...)'
+    code = f"answer = {number} + 1\nassert answer == {number + 1}\n{check.replace('...', 'answer')}"
     return [
         new_markdown_cell(f"### Exercise {number}\n\nAdd one."),
-        printed(code, f"{number + 1}\n", tags=["hide-cell"], mystnb=fold),
+        new_code_cell(check, outputs=[box(number, "open")]),
+        new_code_cell(
+            code,
+            outputs=[box(number, "accepted")],
+            metadata={"tags": ["hide-cell"], "mystnb": fold},
+        ),
     ]
 
 

@@ -12,6 +12,7 @@ import yaml
 from pybtex.database import parse_file
 
 from labs.book.claims import load_claims, load_questions
+from labs.book.exercises import Exercise, load_exercises
 from labs.book.ledger_page import entries, overview
 from tests import claim_checks, notebook_checks
 from tests.notebooks import code_cells, headings
@@ -31,13 +32,19 @@ CHECKS = {
     "compared": lambda n, q: notebook_checks.check_compared(n),
     "outputs": lambda n, q: notebook_checks.check_outputs(n),
     "figures": lambda n, q: notebook_checks.check_figures(n),
-    "exercises": lambda n, q: notebook_checks.check_exercises(n),
+    "exercises": lambda n, q: notebook_checks.check_exercises(n, exercises_of(q.number)),
     "citations": lambda n, q: notebook_checks.check_citations(n, KEYS),
     "definitions": lambda n, q: notebook_checks.check_definitions(n, TAKEN),
     "trials": lambda n, q: claim_checks.check_trials(n, q.number, CLAIMS),
     "records": lambda n, q: claim_checks.check_records(n, CLAIMS),
     "anchors": lambda n, q: claim_checks.check_anchors(n),
 }
+
+
+def exercises_of(question: int) -> dict[str, Exercise]:
+    """The chapter's exercises, by id."""
+    start = f"q{question:02d}-"
+    return {name: one for name, one in load_exercises().items() if name.startswith(start)}
 
 
 def read(path: Path) -> nbformat.NotebookNode:

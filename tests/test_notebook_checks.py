@@ -12,7 +12,7 @@ from nbformat.v4 import new_markdown_cell, new_output
 from labs.book.claims import Source
 from tests import claim_checks, notebook_checks
 from tests.notebooks import section
-from tests.sample_notebook import CLAIMS, KEYS, LEDGER, QUESTION, sound
+from tests.sample_notebook import CLAIMS, EXERCISES, KEYS, LEDGER, QUESTION, box, sound
 
 CHECKS = {
     "sections": lambda n: notebook_checks.check_sections(n, QUESTION),
@@ -21,7 +21,7 @@ CHECKS = {
     "compared": notebook_checks.check_compared,
     "outputs": notebook_checks.check_outputs,
     "figures": notebook_checks.check_figures,
-    "exercises": notebook_checks.check_exercises,
+    "exercises": lambda n: notebook_checks.check_exercises(n, EXERCISES),
     "citations": lambda n: notebook_checks.check_citations(n, KEYS),
     "definitions": lambda n: notebook_checks.check_definitions(n, {"taken": "labs/a.py"}),
     "trials": lambda n: claim_checks.check_trials(n, 6, LEDGER),
@@ -90,6 +90,19 @@ def shows(kind: str, data: str) -> Callable[[NotebookNode], None]:
         code(notebook, "answer").outputs.append(new_output("display_data", data={kind: data}))
 
     return change
+
+
+def stored(start: str, state: str) -> Callable[[NotebookNode], None]:
+    """Let a cell have judged the first exercise so."""
+
+    def change(notebook: NotebookNode) -> None:
+        code(notebook, start).outputs = [box(1, state)]
+
+    return change
+
+
+def unjudged(notebook: NotebookNode) -> None:
+    code(notebook, "answer").update(source="answer = 2", outputs=[])
 
 
 def fails(notebook: NotebookNode) -> None:
@@ -201,7 +214,11 @@ BROKEN = {
     "two exercises": ("exercises", drop("answer")),
     "an open solution": ("exercises", retag("answer", "solution")),
     "a solution without prompt": ("exercises", unfolded),
-    "a typed solution": ("exercises", replace("assert answer == 2\n", "")),
+    "a solution that nothing judges": ("exercises", unjudged),
+    "a rejected solution": ("exercises", stored("answer", "hint")),
+    "an exercise answered for the reader": ("exercises", stored("check", "accepted")),
+    "no cell for the reader": ("exercises", drop("check")),
+    "a reader's cell without check": ("exercises", lambda n: code(n, "check").update(outputs=[])),
     "an unknown citation": ("citations", replace("someone2020thing", "someone2020other")),
     "one of two unknown": ("citations", replace("2020thing`", "2020thing, nobody1999`")),
     "no citation": ("citations", replace("{cite}`someone2020thing`", "")),

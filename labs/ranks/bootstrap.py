@@ -32,6 +32,9 @@ def main() -> None:
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args()
 
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        # DeepSpeed's launcher numbers "devices" of a CPU, and would show the ranks real GPUs.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     rank = options.directory / f"rank-{os.environ['RANK']}"
     _report(rank)
     error = _run(options.script, options.arguments)

@@ -28,7 +28,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ def run_configs(
         dist.barrier()
     # Without this, about one process in ten aborts when the interpreter ends.
     dist.destroy_process_group()
+
+
+def run_named(runs: Mapping[str, Callable[[dict[str, Any], int, int], Any]]) -> None:
+    """`run_configs` of a script with several experiments: `run` in a configuration names one."""
+    run_configs(lambda config, rank, world_size: runs[config["run"]](config, rank, world_size))
 
 
 def _options() -> argparse.Namespace:
