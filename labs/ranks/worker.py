@@ -53,6 +53,8 @@ def run_configs(
     configs = json.loads(options.configs.read_text()) if options.configs else [{}]
     _join(backend, timedelta(seconds=options.timeout))
     rank, world_size = dist.get_rank(), dist.get_world_size()
+    # The libraries stay. Frozen, their objects are not walked through after each configuration.
+    gc.freeze()
     for index, config in enumerate(configs):
         save_result(
             result_path(options.results, index, rank),
