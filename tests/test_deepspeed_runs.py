@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from labs.model.counting import forward_flops, multiplied
-from labs.ranks.launch import LaunchError, launch, launch_named
-from labs.ranks.plans import train_run
+from labs.ranks.launch import LaunchError, launch
+from labs.ranks.plans import launch_plan, train_run
 from labs.ranks.workload import CONFIG, batch_of, next_token_loss, untied_gpt
 
 BATCH, RANKS = 8, 2
@@ -47,9 +47,7 @@ def runs(tmp_path_factory):
         "loaded": trained(3, load={"directory": place}),
         "whole": {"run": "whole weights", "directory": place},
     }
-    options = {"world_size": RANKS, "timeout": 300.0, "env": ENV}
-    found = [launch_named("labs.ranks.deepspeed_runs", plan, **options) for plan in (first, second)]
-    return found[0] | found[1]
+    return launch_plan(first, world_size=RANKS) | launch_plan(second, world_size=RANKS)
 
 
 def test_flops_are_those_of_the_shape_and_of_silu(runs):

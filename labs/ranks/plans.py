@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.ranks.commands import Nodes, free_port
-from labs.ranks.launch import launch
+from labs.ranks.launch import launch_named
 
 ON_CPU = {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 OPTIONS = ("loss", "save", "load", "kill")  # of a training run; all else is a setting
@@ -36,8 +36,7 @@ def train_run(
 def launch_plan(plan: Mapping[str, dict[str, Any]], **options: Any) -> dict[str, list[Any]]:
     """Run a plan in one launch (`options` as of `launch`); what every rank returned, by name."""
     options = {"timeout": 600.0, "env": {"OMP_NUM_THREADS": "1"}, **options}
-    found = launch("labs.ranks.deepspeed_runs", configs=list(plan.values()), **options)
-    return dict(zip(plan, found, strict=True))
+    return launch_named("labs.ranks.deepspeed_runs", plan, **options)
 
 
 def launch_as_nodes(
