@@ -1,7 +1,6 @@
-"""Sphinx extension: the pages that are collected and not written, and links into the glossary.
+"""Sphinx extension: pages that are collected and not written.
 
-Directives: `glossary-entries`, `notation-table`, `figure-index`, `result-index`, `chapter-costs`,
-`software-versions`. In every chapter the first use of each term becomes a link to its definition.
+Directives: `figure-index`, `result-index`, `chapter-costs`, `software-versions`.
 """
 
 from __future__ import annotations
@@ -13,71 +12,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from docutils.statemachine import StringList
-from sphinx import addnodes
+from book_directives import Html, Markdown, chapter_link
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from labs.book.claims import DATA, load_questions
 from labs.book.collected import Figure, Result, figures, results
-from labs.book.glossary import by_name, load_symbols, load_terms, pattern
 from labs.book.ledger_downloads import write_downloads
 
 ROOT = DATA.parent
-UNLINKED = (
-    nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.math, nodes.math_block,
-    nodes.caption, nodes.raw, nodes.citation, nodes.rubric, addnodes.pending_xref,
-)  # fmt: skip
 LIBRARIES = ("torch", "deepspeed", "jupyter-book", "jupyterlab", "matplotlib", "nbval", "numpy")
-CHAPTER_PAGE = re.compile(r"chapters/(\d\d)_")
-
-
-class Html(SphinxDirective):
-    """A directive whose HTML is computed."""
-
-    def run(self) -> list[nodes.Node]:
-        return [nodes.raw("", self.html(), format="html")]
-
-    def html(self) -> str:
-        raise NotImplementedError
-
-
-class Markdown(SphinxDirective):
-    """A directive whose Markdown is computed, so that mathematics and references are set."""
-
-    def run(self) -> list[nodes.Node]:
-        box = nodes.container()
-        self.state.nested_parse(StringList(self.markdown().splitlines()), 0, box)
-        return box.children
-
-    def markdown(self) -> str:
-        raise NotImplementedError
-
-
-class GlossaryEntries(Html):
-    """Every term: English, Chinese, definition, the chapter that explains it."""
-
-    def html(self) -> str:
-        pages = {question.number: question for question in load_questions()}
-        items = "".join(
-            f'<div id="{term.anchor}"><dt>{escape(term.term)} '
-            f'<span lang="zh-Hans">{escape(term.zh)}</span></dt><dd>{escape(term.definition)} '
-            f"{_chapter_link(pages[term.chapter])}</dd></div>"
-            for term in load_terms()
-        )
-        return f'<dl class="terms">{items}</dl>'
-
-
-class NotationTable(Markdown):
-    """Every symbol with its meaning and the chapters that use it so."""
-
-    def markdown(self) -> str:
-        rows = [
-            f"| ${symbol.symbol}$ | {symbol.meaning} | {_numbers(symbol.chapters)} |"
-            for symbol in load_symbols()
-        ]
-        return "\n".join(["| symbol | meaning | chapters |", "| --- | --- | --- |", *rows])
 
 
 class FigureIndex(Markdown):
@@ -109,7 +52,7 @@ class ChapterCosts(Html):
     def html(self) -> str:
         known = json.loads((DATA / "measurements" / "chapters.json").read_text("utf-8"))
         rows = "".join(
-            f"<tr><td>{_chapter_link(question, words=question.title)}</td>"
+            f"<tr><td>{chapter_link(question, words=question.title)}</td>"
             f"{_cost(known.get(question.slug, {}).get('cpu'))}"
             f"{_cost(known.get(question.slug, {}).get('gpu'))}</tr>"
             for question in load_questions()
@@ -137,25 +80,6 @@ class SoftwareVersions(Html):
             f"It runs on {escape(parts)}; the file requirements.txt has the rest. The foot of each "
             "chapter tells the versions, the machine and the day of its outputs.</p>"
         )
-
-
-def _chapter_link(question: Any, words: str | None = None) -> str:
-    """A link to the chapter; without a notebook, the words alone."""
-    words = f"Question {question.number}" if words is None else f"{question.number}. {words}"
-    return f'<a href="{question.page}">{escape(words)}</a>' if question.written else escape(words)
-
-
-def _numbers(chapters: tuple[int, ...]) -> str:
-    """Chapters as numbers, runs of three or more shortened: 1, 4–6."""
-    runs: list[list[int]] = []
-    for number in sorted(chapters):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(
-        f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
-    )
 
 
 def _figure_line(figure: Figure) -> str:
@@ -229,41 +153,6 @@ def _machines(known: dict) -> str:
     return f"<p><small>Measured on: {escape(words)}.</small></p>"
 
 
-def link_terms(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Make the first use of each term in a chapter a link to its definition."""
-    chapter = CHAPTER_PAGE.match(page)
-    if not chapter:
-        return
-    linked: set[str] = set()
-    for text in list(doctree.findall(nodes.Text)):
-        above = _ancestors(text)
-        if above and not any(isinstance(node, UNLINKED) for node in above):
-            text.parent.replace(text, list(_with_links(str(text), int(chapter[1]), linked)))
-
-
-def _ancestors(node: nodes.Node) -> list[nodes.Node]:
-    found = []
-    while node.parent is not None:
-        node = node.parent
-        found.append(node)
-    return found
-
-
-def _with_links(text: str, chapter: int, linked: set[str]) -> Any:
-    """The text in pieces; a term that is not yet in `linked` is a reference, and enters it."""
-    done = 0
-    for match in pattern(chapter).finditer(text):
-        term = by_name()[match[1].casefold()]
-        if term.term in linked:
-            continue
-        linked.add(term.term)
-        yield nodes.Text(text[done : match.start()])
-        target = f"../glossary.html#{term.anchor}"
-        yield nodes.reference("", match[0], refuri=target, internal=True, classes=["term"])
-        done = match.end()
-    yield nodes.Text(text[done:])
-
-
 def finish(app: Sphinx, error: Exception | None) -> None:
     """Put what can be downloaded beside the pages."""
     if error is None:
@@ -271,13 +160,10 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directives and the links."""
-    app.add_directive("glossary-entries", GlossaryEntries)
-    app.add_directive("notation-table", NotationTable)
+    """Register the directives."""
     app.add_directive("figure-index", FigureIndex)
     app.add_directive("result-index", ResultIndex)
     app.add_directive("chapter-costs", ChapterCosts)
     app.add_directive("software-versions", SoftwareVersions)
-    app.connect("doctree-resolved", link_terms)
     app.connect("build-finished", finish)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
