@@ -147,5 +147,5 @@ def test_the_deck_can_be_downloaded(open_page: OpenPage, tmp_path) -> None:
 
 
 def test_the_landing_page_leads_to_the_interview(page: Page) -> None:
-    page.get_by_role("link", name="Practise the interview").click()
+    page.locator(".landing-actions").get_by_role("link", name="Interview mode").click()
     expect(page.locator(".bd-article h1")).to_contain_text("Interview mode")
