@@ -1,5 +1,5 @@
 # book: build the site | test: run everything that guards the book | lab: open it in JupyterLab
-# store NB=…: run a notebook and keep its outputs | serve, clean
+# store NB=…: run a notebook and keep its outputs | anki: write the deck of cards | serve, clean
 # models: train data/models again | measurements: repeat those of data/measurements
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -16,7 +16,7 @@ export PYTHONPATH := $(CURDIR)
 export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: book test lab models measurements store serve clean format chromium
+.PHONY: book test lab anki models measurements store serve clean format chromium
 
 book: $(READY)
 	jupyter-book build . --all -W -n -q
@@ -31,6 +31,9 @@ test: book chromium
 
 lab: $(READY)
 	jupyter lab
+
+anki: $(READY)
+	@python -m labs.book.anki
 
 models: $(READY)
 	@for config in data/models/*/config.yml; do \

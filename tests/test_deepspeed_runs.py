@@ -6,16 +6,22 @@ import torch
 
 from labs.model.counting import forward_flops, multiplied
 from labs.ranks.launch import LaunchError, launch
-from labs.ranks.workload import CONFIG, batch_of, next_token_loss
+from labs.ranks.plans import launch_plan, train_run
+from labs.ranks.workload import CONFIG, batch_of, next_token_loss, untied_gpt
 
 BATCH, RANKS = 8, 2
 ENV = {"OMP_NUM_THREADS": "1"}
 
 
 def trained(stage, steps=3, **more):
-    run = {"run": "train", "steps": steps, "batch": BATCH, "settings": {"stage": stage}}
-    run["settings"]["micro_batch"] = BATCH // RANKS
-    return {**run, **more}
+    return train_run(stage, steps=steps, batch=BATCH, ranks=RANKS, **more)
+
+
+def test_a_training_run_tells_options_from_settings():
+    run = trained(2, load={"directory": "x"}, micro_batch=1, accumulate=4)
+    assert run["load"] == {"directory": "x"} and run["steps"] == 3
+    assert run["settings"] == {"stage": 2, "micro_batch": 1, "accumulate": 4, "lr": 1e-3}
+    assert trained(0)["settings"]["micro_batch"] == BATCH // RANKS
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +47,7 @@ def runs(tmp_path_factory):
         "loaded": trained(3, load={"directory": place}),
         "whole": {"run": "whole weights", "directory": place},
     }
-    found = {}
-    for plan in (first, second):
-        configs = list(plan.values())
-        results = launch(
-            "labs.ranks.deepspeed_runs", world_size=RANKS, configs=configs, timeout=300.0, env=ENV
-        )
-        found |= dict(zip(plan, results, strict=True))
-    return found
+    return launch_plan(first, world_size=RANKS) | launch_plan(second, world_size=RANKS)
 
 
 def test_flops_are_those_of_the_shape_and_of_silu(runs):
@@ -80,8 +79,6 @@ def test_an_attempt_tells_the_error(runs):
 
 
 def test_parallel_layouts_train_as_one_process(runs):
-    from labs.ranks.deepspeed_parallel import untied_gpt
-
     model = untied_gpt()
     adam = torch.optim.Adam(model.parameters(), lr=1e-3)
     losses = []

@@ -15,7 +15,7 @@ START = {
     "schedule": "WarmupDecayLR",
     "peak": 1.5,
     "warmup": 20,
-    "type": "log",
+    "type": "linear",
     "total": 200,
     "floor": 0.1,
     "steps": 200,

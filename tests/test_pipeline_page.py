@@ -40,7 +40,7 @@ def expected(v):
         "idle": float(idle_share(slots)),
         "formula": float(bubble(*shape)),
         "span": float(makespan(slots) / times["F"]),
-        "held": float(peak_held(slots[0], chunks)),
+        "held": float(peak_held(slots[0])),
     }
 
 

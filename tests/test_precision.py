@@ -15,6 +15,13 @@ RUNS = {
     },
     "refused": {"sections": {"fp16": FP16}},
     "trace": {"sections": {"fp16": FP16}, "fp16 on CPU": True, "trace": 9, "batch": 2},
+    "stage 0": {
+        "sections": {"fp16": FP16},
+        "stage": 0,
+        "fp16 on CPU": True,
+        "trace": 3,
+        "batch": 2,
+    },
 }
 
 
@@ -52,3 +59,10 @@ def test_fp16_is_refused_on_a_cpu_and_runs_when_overruled(runs):
     for step, skipped in enumerate(found["skipped"]):
         if skipped:  # hysteresis 1: every overflow halves
             assert found["scales"][step + 1] == found["scales"][step] / 2
+
+
+def test_stage_0_does_not_scale_the_loss(runs):
+    """A fault of DeepSpeed 0.19.6 (its pull request 8393): at 2^24, which overflows at stage 1, no
+    step is skipped. When this fails after an update, chapters that say so must change."""
+    found = runs["stage 0"]
+    assert set(found["scales"]) == {2.0**24} and found["skipped"] == [False] * 3

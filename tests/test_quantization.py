@@ -38,6 +38,23 @@ def test_gptq_lowers_the_error_of_the_output_not_of_the_weights():
     assert (passed_on - w).square().sum() > (near - w).square().sum()
 
 
+def test_gptq_is_optimal_brain_surgeon_column_by_column():
+    """Against the update that inverts the Hessian of the columns left, anew for each column."""
+    generator = torch.Generator().manual_seed(4)
+    w = torch.randn(5, 12, generator=generator, dtype=torch.double)
+    x = torch.randn(60, 12, generator=generator, dtype=torch.double) @ torch.randn(
+        12, 12, generator=generator, dtype=torch.double
+    )
+    hessian = x.T @ x
+    hessian += 0.01 * hessian.diagonal().mean() * torch.eye(12, dtype=torch.double)
+    rest, step = w.clone(), scales(w, 3, 12)[:, 0]
+    for j in range(12):
+        inverse = torch.linalg.inv(hessian[j:, j:])
+        off = rest[:, j] - (rest[:, j] / step).round().clamp(-3, 3) * step
+        rest[:, j:] -= off[:, None] * inverse[0] / inverse[0, 0]
+    torch.testing.assert_close(gptq(w, x, 3), rest)
+
+
 def test_gptq_is_rounding_when_inputs_are_uncorrelated():
     w = torch.randn(4, 8, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(gptq(w, torch.eye(8) * 10, 4), round_to_nearest(w, 4))

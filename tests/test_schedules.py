@@ -62,7 +62,7 @@ def test_what_the_stages_hold(stages, micros):
 
 def test_interleaving_holds_more_and_needs_whole_rounds():
     line = timeline("interleaved", 8, 32, 2)[0]
-    assert peak_held(line, 2) == 8 + Fraction(7, 2)
+    assert peak_held(line) == 8 + Fraction(7, 2)
     with pytest.raises(ValueError, match="not a multiple"):
         timeline("interleaved", 4, 6, 2)
 

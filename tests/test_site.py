@@ -31,6 +31,7 @@ TEXT = {".html", ".css", ".js", ".svg", ".json", ""}
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 DOCUMENTS = [TOC["root"]] + [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
 CHAPTERS = [name for name in DOCUMENTS if name.startswith("chapters/")]
+NOTEBOOKS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
 PAGES = [f"{name}.html" for name in [*DOCUMENTS, "search"]]
 
 
@@ -118,7 +119,7 @@ def test_every_figure_has_alternative_text(parsed: dict[str, Parsed]) -> None:
             assert described, f"{name}: {image['src']} needs alternative text (metadata mystnb)"
 
 
-@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "index"])
+@pytest.mark.parametrize("document", NOTEBOOKS)
 def test_notebook_can_be_downloaded(document: str, open_page: OpenPage) -> None:
     page = open_page(f"{document}.html")
     with page.expect_download() as download:
@@ -225,7 +226,7 @@ def test_cards_and_contents_have_the_same_parts(page: Page) -> None:
             str(int(entry["file"].removeprefix("chapters/")[:2])) for entry in part["chapters"]
         ]
         for part in TOC["parts"]
-        if part["caption"] != "Claims"
+        if part["chapters"][0]["file"].startswith("chapters/")
     }
     assert contents == {caption: numbers for caption, numbers in cards.items() if numbers}
 

@@ -108,7 +108,7 @@ def verdict_counts(claims: list[Claim]) -> dict[str, int]:
 
 @functools.cache
 def _claims(path: Path) -> tuple[Claim, ...]:
-    claims = tuple(_claim(entry, i) for i, entry in enumerate(_entries(path), 1))
+    claims = tuple(_claim(entry, i) for i, entry in enumerate(read_entries(path), 1))
     seen: set[str] = set()
     for entry in claims:
         if entry.id in seen:
@@ -120,19 +120,20 @@ def _claims(path: Path) -> tuple[Claim, ...]:
 @functools.cache
 def _questions(path: Path) -> tuple[Question, ...]:
     questions = []
-    for i, entry in enumerate(_entries(path), 1):
+    for i, entry in enumerate(read_entries(path), 1):
         try:
             question = Question(**entry)
         except TypeError as error:
             raise LedgerError(f"question {i}: its fields are not those of a question.") from error
-        _require(question.number == i, f"question {i}", f"its number is {question.number!r}")
+        require(question.number == i, f"question {i}", f"its number is {question.number!r}")
         ok = question.slug.startswith(f"{i:02d}_") and isinstance(question.written, bool)
-        _require(ok, f"question {i}", "the slug starts with the number, `written` is true or false")
+        require(ok, f"question {i}", "the slug starts with the number, `written` is true or false")
         questions.append(question)
     return tuple(questions)
 
 
-def _entries(path: Path) -> list[dict]:
+def read_entries(path: Path) -> list[dict]:
+    """The entries of a data file; raises `LedgerError` when it is no YAML list of mappings."""
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -140,7 +141,7 @@ def _entries(path: Path) -> list[dict]:
     except yaml.YAMLError as error:
         raise LedgerError(f"{path.name} is not valid YAML: {error}") from error
     is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
-    _require(is_list, path.name, "it must be a list of entries")
+    require(is_list, path.name, "it must be a list of entries")
     return entries
 
 
@@ -148,30 +149,30 @@ def _claim(entry: dict, position: int) -> Claim:
     """One validated entry; `position` names an entry that has no usable id."""
     name = str(entry.get("id", f"entry {position}"))
     odd = sorted(_FIELDS ^ set(entry))
-    _require(not odd, name, f"missing or unknown fields: {', '.join(odd)}")
+    require(not odd, name, f"missing or unknown fields: {', '.join(odd)}")
     for field in ("id", "claim", "claim_zh", "verdict", "why"):
         ok = isinstance(entry[field], str) and entry[field].strip() and "\n" not in entry[field]
-        _require(ok, name, f"`{field}` must be one line of text")
+        require(ok, name, f"`{field}` must be one line of text")
     number = entry["question"]
-    _require(type(number) is int and 1 <= number <= 20, name, "`question` must be 1 to 20")
+    require(type(number) is int and 1 <= number <= 20, name, "`question` must be 1 to 20")
     well_named = re.fullmatch(rf"q{number:02d}-c\d\d", entry["id"])
-    _require(well_named, name, f"the id must read q{number:02d}-cNN, for its question")
-    _require(_CHINESE.search(entry["claim_zh"]), name, "`claim_zh` must quote the Chinese text")
+    require(well_named, name, f"the id must read q{number:02d}-cNN, for its question")
+    require(_CHINESE.search(entry["claim_zh"]), name, "`claim_zh` must quote the Chinese text")
     verdict = entry["verdict"]
-    _require(verdict in VERDICTS, name, f"{verdict!r} is not a verdict ({', '.join(VERDICTS)})")
+    require(verdict in VERDICTS, name, f"{verdict!r} is not a verdict ({', '.join(VERDICTS)})")
     experiment = entry["experiment"]
     ok = experiment is None or (isinstance(experiment, str) and experiment.strip())
-    _require(ok, name, "`experiment` must be text or null")
+    require(ok, name, "`experiment` must be text or null")
     sources = _sources(entry["source"], name)
-    _require(experiment or sources, name, "without an experiment it needs a primary source")
+    require(experiment or sources, name, "without an experiment it needs a primary source")
     checked = entry["checked"]
     ok = checked is None or type(checked) is datetime.date
-    _require(ok, name, "`checked` must be a date (YYYY-MM-DD) or null")
+    require(ok, name, "`checked` must be a date (YYYY-MM-DD) or null")
     return Claim(**{**entry, "source": sources})
 
 
 def _sources(value: object, name: str) -> tuple[Source, ...]:
-    _require(isinstance(value, list), name, "`source` must be a list of {key, where}")
+    require(isinstance(value, list), name, "`source` must be a list of {key, where}")
     for item in value:
         ok = (
             isinstance(item, dict)
@@ -179,13 +180,14 @@ def _sources(value: object, name: str) -> tuple[Source, ...]:
             and all(isinstance(text, str) for text in item.values())
             and re.fullmatch(r"[a-z0-9-]+", item["key"])
         )
-        _require(ok, name, "every source needs a BibTeX `key` and a `where` (text, may be empty)")
+        require(ok, name, "every source needs a BibTeX `key` and a `where` (text, may be empty)")
         through = item.get("through", "-")
         ok = through.strip() and "\n" not in through
-        _require(ok, name, "`through` must be one line of text, or be left out")
+        require(ok, name, "`through` must be one line of text, or be left out")
     return tuple(Source(**item) for item in value)
 
 
-def _require(condition: object, name: str, problem: str) -> None:
+def require(condition: object, name: str, problem: str) -> None:
+    """Raise `LedgerError` with one sentence, the entry's name first, unless `condition` is true."""
     if not condition:
         raise LedgerError(f"{name}: {problem}.")

@@ -31,8 +31,9 @@ def round_to_nearest(weight: Tensor, bits: int, group: int | str = "row") -> Ten
 def gptq(weight: Tensor, inputs: Tensor, bits: int, damping: float = 0.01) -> Tensor:
     """`weight` (rows, columns) rounded column by column, each error passed on to later columns.
 
-    Frantar et al., GPTQ (2023), algorithm 1 without blocks, a scale for each row. `inputs` are
-    (n, columns) examples of what the layer multiplies; their Hessian is inputs^T inputs.
+    Frantar et al., GPTQ (2023), algorithm 1 without blocks, with a symmetric scale for each row.
+    `inputs` are (n, columns) examples of what the layer multiplies; their Hessian is
+    inputs^T inputs (the paper's factor 2 cancels), damped by a share of its mean diagonal.
     """
     hessian = inputs.double().T @ inputs.double()
     hessian += damping * hessian.diagonal().mean() * torch.eye(len(hessian), dtype=torch.double)

@@ -2,7 +2,8 @@
 
 Started by `labs.ranks.launch.launch` on one rank. A configuration is a dict:
   compression  the "compression_training" section of DeepSpeed's configuration
-  init         false: the section stands in the configuration, `init_compression` is not called
+  init         false: an engine has the section in its configuration and takes a step with learning
+               rate 0, but `init_compression` is not called
   seed         of the weights (default 0)
   teacher      layers of a teacher for layer reduction
 """
@@ -17,6 +18,7 @@ from deepspeed.compression.scheduler import compression_scheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labs.ranks.engine import deepspeed_config, engine_for
 from labs.ranks.worker import run_configs
 
 WIDTH, HIDDEN, HEADS = 64, 128, 8
@@ -70,27 +72,27 @@ def describe(model: nn.Module) -> dict:
 
 def run(config: dict, rank: int, world_size: int) -> dict:
     """Compress, run once, clean: {"before", "after": matrices, "bytes": of parameters, both times,
-    "bits": seen by the schedule} or {"error": "Type: message"} where DeepSpeed refuses."""
+    "finite": whether the result runs, "from_teacher": layers copied, if any} or
+    {"error": "Type: message"} where DeepSpeed refuses."""
     torch.manual_seed(config.get("seed", 0))
     teacher = Layers(config["teacher"]) if "teacher" in config else None
     model = Layers()
-    settings = {
-        "train_micro_batch_size_per_gpu": 1,
-        "compression_training": config["compression"],
-    }
+    settings = deepspeed_config(micro_batch=2, lr=0.0, compression_training=config["compression"])
     before, size = describe(model), sum(p.nbytes for p in model.parameters())
     x = torch.randn(2, 8, WIDTH, generator=torch.Generator().manual_seed(1))
     try:
         if config.get("init", True):
             with contextlib.redirect_stdout(io.StringIO()):  # it prints names
                 compress(model, settings, teacher, x)
+        else:
+            engine_step(model, settings, x)
     except (AssertionError, KeyError, RuntimeError, ValueError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     result = {
         "before": before,
         "after": describe(model),
         "bytes": [size, sum(p.nbytes for p in model.parameters())],
-        "finite": bool(model.eval()(x).isfinite().all()),
+        "finite": bool(model.cpu().eval()(x).isfinite().all()),
     }
     if teacher is not None:
         result["from_teacher"] = [
@@ -118,6 +120,13 @@ def compress(model: nn.Module, settings: dict, teacher: nn.Module | None, x: Ten
     model.train()
     model(x)
     redundancy_clean(model, settings)
+
+
+def engine_step(model: nn.Module, settings: dict, x: Tensor) -> None:
+    """DeepSpeed's engine with the section in its configuration: one step."""
+    with engine_for(model, settings) as engine:
+        engine.backward(engine(x.to(engine.device)).square().mean())
+        engine.step()
 
 
 if __name__ == "__main__":

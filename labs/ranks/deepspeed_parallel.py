@@ -8,17 +8,15 @@ configuration. Both train a GPT whose head is a matrix of its own, made by `unti
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import torch
 from deepspeed.pipe import PipelineModule
 from torch import Tensor
 from torch.nn import functional as F
 
 from labs.model.transformer import GPT
 from labs.ranks.engine import deepspeed_config, engine_for, train_steps
-from labs.ranks.workload import CONFIG, batch_of
+from labs.ranks.workload import batch_of, untied_gpt
 
 # (column, row) patterns. Column-parallel: a rank has some of the outputs (heads, hidden units).
 # Row-parallel: it takes those as its inputs, and the ranks' results are summed (Shoeybi et al.
@@ -27,12 +25,6 @@ CUTS = {
     "mlp": (r".*\.(gate|up)\.weight$", r".*\.down\.weight$"),
     "attention": (r".*\.(query|key|value)\.weight$", r".*\.out\.weight$"),
 }
-
-
-def untied_gpt(seed: int = 0) -> GPT:
-    """The small GPT of `labs.ranks.workload`, its head not shared with the embedding."""
-    torch.manual_seed(seed)
-    return GPT(replace(CONFIG, tied=False))
 
 
 def logits_loss(logits: Tensor, targets: Tensor) -> Tensor:

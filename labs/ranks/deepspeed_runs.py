@@ -32,8 +32,9 @@ from labs.ranks.engine import (
     mean_over_ranks,
     train_steps,
 )
-from labs.ranks.worker import run_configs
+from labs.ranks.worker import run_named
 from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from labs.ranks.zero_train import train as train_by_hand
 
 
 def shuffled_loss(model: nn.Module, ids: Tensor, targets: Tensor) -> Tensor:
@@ -217,13 +218,9 @@ RUNS = {
     "flops": profile_flops,
     "pipeline": split_layers,
     "tensor": split_matrices,
+    "by hand": train_by_hand,  # no engine: saves a launch of its own
 }
 
 
-def run(config: dict, rank: int, world_size: int) -> Any:
-    """One configuration of the launch."""
-    return RUNS[config["run"]](config, rank, world_size)
-
-
 if __name__ == "__main__":
-    run_configs(run)
+    run_named(RUNS)

@@ -22,7 +22,7 @@ import deepspeed
 import torch
 import torch.distributed as dist
 from deepspeed.module_inject.tp_shard import set_num_kv_heads
-from deepspeed.utils import groups
+from deepspeed.utils import groups, safe_get_full_grad
 from torch import Tensor, nn
 
 from labs.ranks.workload import batch_of, next_token_loss
@@ -49,7 +49,7 @@ def deepspeed_config(
     `micro_batch` sequences per rank and micro-step, `accumulate` micro-steps per optimizer step,
     `precision` "fp32" or "mixed" (bf16). `zero` adds keys to the `zero_optimization` section;
     `more` adds sections or replaces them (None removes one). Two defaults of DeepSpeed are undone:
-    gradients are clipped to norm 1.0, and "Adam" is AdamW with decay 0.01.
+    gradients are clipped to norm 1.0, and "Adam" is AdamW, which has a decay of 0.01 in torch.
     """
     adam = {"lr": lr, "torch_adam": True, "adam_w_mode": False, "weight_decay": 0.0}
     config = {
@@ -102,11 +102,13 @@ def train_step(
     step: int,
     batch: int,
     loss_of: Callable[[nn.Module, Tensor, Tensor], Tensor] = next_token_loss,
+    look: Callable[[deepspeed.DeepSpeedEngine], None] | None = None,
 ) -> float:
     """One optimizer step on global batch number `step`; the mean loss of all ranks, nats per token.
 
     The `batch` sequences are cut into one piece for each micro-step and data-parallel rank, so the
-    update is the same for any number of ranks and micro-steps that divides them.
+    update is the same for any number of ranks and micro-steps that divides them. `look` is called
+    before each `engine.step`, when the gradients are there.
     """
     group, micro_steps = engine.data_parallel_group, engine.gradient_accumulation_steps()
     ranks = dist.get_world_size(group)
@@ -115,6 +117,8 @@ def train_step(
         piece = micro_step * ranks + dist.get_rank(group)
         loss = loss_of(engine, *batch_of(step, piece, micro_steps * ranks, batch))
         engine.backward(loss)
+        if look:
+            look(engine)
         engine.step()
         losses.append(loss.detach())
     return mean_over_ranks(torch.stack(losses).mean(), group)
@@ -152,6 +156,12 @@ def full_weights(engine: deepspeed.DeepSpeedEngine) -> dict[str, Tensor]:
     parted = engine.zero_optimization_stage() == 3
     with deepspeed.zero.GatheredParameters(list(named.values()), enabled=parted):
         return {name: p.detach().float().cpu().clone() for name, p in named.items()}
+
+
+def full_gradients(engine: deepspeed.DeepSpeedEngine) -> dict[str, Tensor]:
+    """Gradients between `backward` and `step`, whole in any stage; every rank has to ask."""
+    named = engine.module.named_parameters()
+    return {name: safe_get_full_grad(p).detach().float().cpu().clone() for name, p in named}
 
 
 def flat(weights: dict[str, Tensor]) -> Tensor:

@@ -28,7 +28,7 @@ from labs.ranks.records import load_result, result_path, write_json
 from labs.ranks.watch import Failure, Watch
 from labs.ranks.worker import run_configs
 
-__all__ = ["LaunchError", "LaunchInterrupted", "Nodes", "launch", "run_configs"]
+__all__ = ["LaunchError", "LaunchInterrupted", "Nodes", "launch", "launch_named", "run_configs"]
 
 _LOOK_EVERY = 0.1  # seconds
 
@@ -106,6 +106,14 @@ def launch(
             ]
     except KeyboardInterrupt:
         raise LaunchInterrupted(what, Failure("it was interrupted", "run it again.")) from None
+
+
+def launch_named(
+    script: str | Path, plan: Mapping[str, Mapping[str, Any]], **options: Any
+) -> dict[str, list[Any]]:
+    """`launch` of configurations that have names; returns `results[name][rank]`."""
+    results = launch(script, configs=list(plan.values()), **options)
+    return dict(zip(plan, results, strict=True))
 
 
 @contextmanager

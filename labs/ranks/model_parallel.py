@@ -18,18 +18,13 @@ from deepspeed.pipe import PipelineModule
 from deepspeed.runtime.pipe.schedule import TrainSchedule
 from torch import Tensor
 
-from labs.ranks.deepspeed_parallel import (
-    CUTS,
-    count_own_heads,
-    logits_loss,
-    tensor_parallel,
-    untied_gpt,
-)
+from labs.ranks.deepspeed_parallel import CUTS, count_own_heads, logits_loss, tensor_parallel
 from labs.ranks.engine import (
     deepspeed_config,
     engine_for,
     flat,
     forget_groups,
+    full_gradients,
     furthest_ranks,
     train_step,
 )
@@ -37,8 +32,8 @@ from labs.ranks.messages import messages, tally
 from labs.ranks.pipelines import train_pipeline
 from labs.ranks.sequence_experts import attend_split, train_experts, train_split_sequence
 from labs.ranks.tensor_parallel import average_shards, cut, cut_dim
-from labs.ranks.worker import run_configs
-from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from labs.ranks.worker import run_named
+from labs.ranks.workload import batch_of, next_token_loss, small_gpt, untied_gpt
 
 
 def fingerprint(ids: Tensor) -> str:
@@ -85,20 +80,25 @@ def by_hand(config: dict, rank: int, ranks: int) -> dict[str, Any]:
 
 
 def auto_tensor(config: dict, rank: int, ranks: int) -> dict[str, Any]:
-    """DeepSpeed's AutoTP over `size` ranks, and data parallelism over the rest."""
+    """DeepSpeed's AutoTP over `size` ranks, and data parallelism over the rest.
+
+    Gradients are those of the first step, messages those of the last.
+    """
     section = tensor_parallel(config["size"], tuple(CUTS))
     settings = deepspeed_config(**config["settings"], tensor_parallel=section)
-    losses = []
+    losses, gradients = [], {}
     with engine_for(untied_gpt(), settings) as engine:
         count_own_heads(engine.module)
         pieces, piece = ranks // config["size"], dist.get_rank(engine.data_parallel_group)
         for step in range(config["steps"]):
             with messages() as seen:
-                losses.append(train_step(engine, step, config["batch"]))
+                look = None if gradients else lambda e: gradients.update(full_gradients(e))
+                losses.append(train_step(engine, step, config["batch"], look=look))
         weights = {n: p.detach().clone() for n, p in engine.module.named_parameters()}
         ids, _ = batch_of(0, piece, pieces, config["batch"])
         return {
             "losses": losses,
+            "gradients": gradients,
             "weights": weights,
             "sent": tally(seen),
             "batch": fingerprint(ids),
@@ -128,7 +128,7 @@ def schedules(config: dict, rank: int, ranks: int) -> list[dict]:
     """DeepSpeed's TrainSchedule for each (stages, micro-batches) of `grid`, as order and slots."""
     found = []
     for stages, micros in config["grid"]:
-        orders, idle, buffers = [], [], []
+        orders, idle, slots, buffers = [], [], [], []
         for stage in range(stages):
             schedule = TrainSchedule(micro_batches=micros, stages=stages, stage_id=stage)
             steps = [[type(c).__name__ for c in commands] for commands in schedule.steps()]
@@ -137,9 +137,8 @@ def schedules(config: dict, rank: int, ranks: int) -> list[dict]:
             ]
             orders.append("".join(kind for kinds in work for kind in kinds))
             idle.append(sum(not kinds for kinds in work))
+            slots.append(len(work))
             buffers.append(schedule.num_pipe_buffers())
-        slots = 2 * (micros + stages - 1)
-        assert all(len(order) + empty == slots for order, empty in zip(orders, idle, strict=True))
         found.append({"orders": orders, "idle": idle, "slots": slots, "buffers": buffers})
     return found
 
@@ -156,11 +155,6 @@ RUNS = {
 }
 
 
-def run(config: dict, rank: int, world_size: int) -> Any:
-    """One configuration of the launch."""
-    return RUNS[config["run"]](config, rank, world_size)
-
-
 if __name__ == "__main__":
     deepspeed.logger.setLevel("ERROR")
-    run_configs(run)
+    run_named(RUNS)

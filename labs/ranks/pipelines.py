@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labs.model.transformer import GPT
-from labs.ranks.deepspeed_parallel import logits_loss, untied_gpt
+from labs.ranks.deepspeed_parallel import logits_loss
 from labs.ranks.engine import deepspeed_config, engine_for
 from labs.ranks.messages import messages, tally
-from labs.ranks.workload import CONFIG, batch_of, small_gpt
+from labs.ranks.workload import CONFIG, batch_of, small_gpt, untied_gpt
 
 WORK = {schedule.ForwardPass: "F", schedule.BackwardPass: "B"}
 

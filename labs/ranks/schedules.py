@@ -152,14 +152,14 @@ def idle_share(slots: list[list[Slot]]) -> Fraction:
     return 1 - busy / (len(slots) * makespan(slots))
 
 
-def peak_held(slots: list[Slot], chunks: int = 1) -> Fraction:
+def peak_held(slots: list[Slot]) -> Fraction:
     """The most micro-batches whose activations one stage holds at a time, in whole stages."""
     releases = "W" if any(slot.op.kind == "W" for slot in slots) else "B"
     now = most = 0
     for slot in slots:
         now += (slot.op.kind == "F") - (slot.op.kind == releases)
         most = max(most, now)
-    return Fraction(most, chunks)
+    return Fraction(most, 1 + max(slot.op.chunk for slot in slots))
 
 
 def bubble(name: str, stages: int, micros: int, chunks: int = 1, times: dict = TIMES) -> Fraction:

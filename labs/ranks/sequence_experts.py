@@ -22,7 +22,13 @@ from torch.nn import functional as F
 from labs.model.attention import Attention
 from labs.model.positions import apply_rope, rope_angles
 from labs.model.transformer import GPT
-from labs.ranks.engine import deepspeed_config, engine_for, mean_over_ranks, train_step
+from labs.ranks.engine import (
+    deepspeed_config,
+    engine_for,
+    full_gradients,
+    mean_over_ranks,
+    train_step,
+)
 from labs.ranks.messages import messages, tally
 from labs.ranks.workload import CONFIG, batch_of, next_token_loss, small_gpt
 
@@ -108,9 +114,10 @@ class SplitAttention(nn.Module):
 def train_split_sequence(config: dict, rank: int, ranks: int) -> dict[str, Any]:
     """Optimizer steps in which every rank has a part of every sequence; `settings` as everywhere.
 
-    The parameters are replicas, as in data parallelism, so ZeRO applies to them.
+    The parameters are replicas, as in data parallelism, so ZeRO applies to them. Gradients are
+    those of the first step, messages those of the last.
     """
-    model, losses = small_gpt(), []
+    model, losses, gradients = small_gpt(), [], {}
     for block in model.blocks:
         block.attention = SplitAttention(block.attention)
     with engine_for(model, deepspeed_config(**config["settings"])) as engine:
@@ -119,9 +126,11 @@ def train_split_sequence(config: dict, rank: int, ranks: int) -> dict[str, Any]:
             with messages() as seen:
                 loss = next_token_loss(engine, ids.contiguous(), targets.contiguous())
                 engine.backward(loss)
+                gradients = gradients or full_gradients(engine)
                 engine.step()
             losses.append(mean_over_ranks(loss))
-    return {"losses": losses, "sent": tally(seen), "tokens": ids.size(1)}
+    gradients = {name.replace(".inner.", "."): g for name, g in gradients.items()}
+    return {"losses": losses, "gradients": gradients, "sent": tally(seen), "tokens": ids.size(1)}
 
 
 class ExpertMLP(nn.Module):

@@ -8,6 +8,7 @@ launch, the others return an empty result:
 """
 
 import torch
+import torch._dynamo  # optimizers import it at first use, too late for gc.freeze
 import torch.distributed as dist
 from torch import Tensor
 

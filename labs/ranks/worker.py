@@ -28,7 +28,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ def run_configs(
     configs = json.loads(options.configs.read_text()) if options.configs else [{}]
     _join(backend, timedelta(seconds=options.timeout))
     rank, world_size = dist.get_rank(), dist.get_world_size()
+    # The libraries stay. Frozen, their objects are not walked through after each configuration.
+    gc.freeze()
     for index, config in enumerate(configs):
         save_result(
             result_path(options.results, index, rank),
@@ -65,6 +67,11 @@ def run_configs(
         dist.barrier()
     # Without this, about one process in ten aborts when the interpreter ends.
     dist.destroy_process_group()
+
+
+def run_named(runs: Mapping[str, Callable[[dict[str, Any], int, int], Any]]) -> None:
+    """`run_configs` of a script with several experiments: `run` in a configuration names one."""
+    run_configs(lambda config, rank, world_size: runs[config["run"]](config, rank, world_size))
 
 
 def _options() -> argparse.Namespace:

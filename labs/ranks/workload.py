@@ -4,6 +4,7 @@ The global batch of a step depends on the step alone, never on the number of ran
 1, 2 and 4 ranks see the same data and their loss traces can be compared number by number.
 """
 
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -43,6 +44,12 @@ def small_gpt(precision: str = "fp32", norm: str = "one operation") -> nn.Module
     on_gpu = dist.is_initialized() and dist.get_backend() == "nccl"
     device = torch.device("cuda" if on_gpu else "cpu")
     return model.to(device, torch.bfloat16 if precision == "mixed" else torch.float32)
+
+
+def untied_gpt(seed: int = 0) -> GPT:
+    """The GPT with a head of its own and the norms written out, fp32, on the CPU."""
+    torch.manual_seed(seed)
+    return GPT(replace(CONFIG, tied=False))
 
 
 def batch_of(step: int, rank: int, ranks: int, batch: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """SGD on a noisy quadratic: the expected loss under any schedule, exactly.
 
-Loss ½ Σ h_i x_i², a gradient with noise of variance `NOISE · h_i` in direction i: a batch's
-gradient is noisier where the loss is steeper (Zhang et al., 2019, sec. 3). One step with rate η
-changes the expected square s_i of x_i to (1 - η h_i)² s_i + η² NOISE h_i.
+A noisy quadratic model in the manner of Zhang et al. (2019): loss ½ Σ h_i x_i², a gradient with
+noise of variance `NOISE · h_i` in direction i, so noisier where the loss is steeper. One step with
+rate η changes the expected square s_i of x_i to (1 - η h_i)² s_i + η² NOISE h_i.
 """
 
 from __future__ import annotations

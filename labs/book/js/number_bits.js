@@ -22,6 +22,7 @@ Explorable.register("number_bits", (ui) => {
   put(START);
   ui.row("number", "Number (type one)", field);
   const known = ui.select({ name: "known", label: "or take", options: numbers.map(([words], i) => [i, words]), value: 0 });
+  known.style.width = "12rem"; // its longest option is wider than the column
   known.addEventListener("change", (event) => {
     put(numbers[Number(event.target.value)][1]);
     ui.redraw();
@@ -85,7 +86,7 @@ Explorable.register("number_bits", (ui) => {
     stored: ui.output({ name: "stored", label: "number × scale, as stored", show: say }),
     recovered: ui.output({ name: "recovered", label: "divided by the scale again", show: say, live: true }),
     error: ui.output({ name: "error", label: "relative error", show: (x) => (Number.isFinite(x) ? ui.format.percent(x, 4) : "—") }),
-    spacing: ui.output({ name: "spacing", label: "distance to the next number up", show: say }),
+    spacing: ui.output({ name: "spacing", label: "distance to the next number up", show: (x) => (Number.isFinite(x) ? Number(x.toPrecision(4)).toString() : say(x)) }),
     bits: ui.output({ name: "bits", label: "bits", show: String }),
   };
   const row = ui.html("div", { style: "display:flex;flex-wrap:wrap;gap:2px", role: "group", "aria-label": "Bits; press one to flip it" });
