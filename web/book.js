@@ -2,29 +2,39 @@
 (() => {
   "use strict";
 
-  /* Sphinx leaves \( … \) and \[ … \] as text; KaTeX (served with the book) sets it. */
-  function setMathematics() {
-    document.querySelectorAll(".math").forEach((element) => {
+  /* Sphinx leaves \( … \) and \[ … \] as text; KaTeX (served with the book) sets it. A chapter has
+     hundreds of formulas: they are set in slices of some milliseconds, so that the page answers. */
+  const SLICE = 8;
+  async function setMathematics() {
+    let start = performance.now();
+    for (const element of document.querySelectorAll(".math")) {
       const text = [...element.childNodes].find((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
       const parts = text && text.data.trim().match(/^\\([(\[])([^]*)\\[)\]]$/);
-      if (!parts) return;
+      if (!parts) continue;
       const set = document.createElement("span");
       katex.render(parts[2], set, { displayMode: parts[1] === "[", throwOnError: true });
       text.replaceWith(set);
-    });
+      if (performance.now() - start < SLICE) continue;
+      await new Promise((done) => setTimeout(done));
+      start = performance.now();
+    }
     /* A display formula may be wider than a phone: it scrolls in itself, also by keyboard. */
     document.querySelectorAll("div.math").forEach(makeScrollable);
   }
 
-  /* What is wider than its box scrolls by keyboard too. Widths change when fonts arrive. */
+  /* What is wider than its box scrolls by keyboard too: looked at once a box is laid out or gets
+     another size, and again when fonts arrive. All are read before one is changed: one layout. */
   const boxes = new Set();
+  function look(some) {
+    const wider = some.filter((box) => box.scrollWidth > box.clientWidth + 1);
+    wider.forEach((box) => (box.tabIndex = 0));
+  }
+  const sizes = new ResizeObserver((entries) => look(entries.map((entry) => entry.target)));
   function makeScrollable(element) {
     boxes.add(element);
-    if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+    sizes.observe(element);
   }
-  const lookAgain = () => boxes.forEach(makeScrollable);
-  document.fonts?.addEventListener("loadingdone", lookAgain);
-  window.addEventListener("resize", lookAgain);
+  document.fonts?.addEventListener("loadingdone", () => look([...boxes]));
 
   /* Names that differ from the visible words, and roles that ARIA 1.3 retires. */
   function mendRoles() {
@@ -49,7 +59,7 @@
     document.querySelectorAll(".bd-article pre, .table-scroll").forEach(makeScrollable);
   }
 
-  if (window.katex) setMathematics();
   mendRoles();
   wrapTables();
+  if (window.katex) setMathematics();
 })();
