@@ -2,7 +2,8 @@
 
 Audits four pages with the presets for phones and for desktops and keeps the medians in
 `data/measurements/lighthouse.json`. Network and processor are Lighthouse's simulated ones, which it
-computes from an unthrottled load on this machine; a busy machine still lowers the score. The pages
+computes from an unthrottled load on this machine; a busy machine still lowers the score, and its
+`benchmark_index` tells. The pages
 come compressed, as every host of static pages sends them. Lighthouse is a program for Node, which
 nothing else here needs: `npx` brings it, pinned, and the Chromium is the one that the tests use.
 """
@@ -122,6 +123,10 @@ def median_scores(reports: list[dict[str, Any]]) -> dict[str, Any]:
             for name, values in metrics.items()
         },
         "performance_of_each_load": scores["performance"],
+        # how fast this machine was at that moment: far apart, it was busy with something else
+        "benchmark_index_of_each_load": [
+            round(report["environment"]["benchmarkIndex"]) for report in reports
+        ],
         "failed": sorted({name for report in reports for name in failed(report)}),
     }
 
@@ -148,7 +153,6 @@ def surroundings(reports: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "lighthouse": any_report["lighthouseVersion"],
         "chromium": chromium[0].removeprefix("Chrome/") if chromium else "unknown",
         "machine": f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores",
-        "benchmark_index": any_report["environment"]["benchmarkIndex"],
         "server": "gzip, HTTP/1.1, 127.0.0.1",
         "throttling": {
             preset: {"method": report["configSettings"]["throttlingMethod"]}

@@ -2,22 +2,16 @@
 (() => {
   "use strict";
 
-  /* Sphinx leaves \( … \) and \[ … \] as text; KaTeX (served with the book) sets it. A chapter has
-     hundreds of formulas: they are set in slices of some milliseconds, so that the page answers. */
-  const SLICE = 8;
-  async function setMathematics() {
-    let start = performance.now();
-    for (const element of document.querySelectorAll(".math")) {
+  /* Sphinx leaves \( … \) and \[ … \] as text; KaTeX (served with the book) sets it. */
+  function setMathematics() {
+    document.querySelectorAll(".math").forEach((element) => {
       const text = [...element.childNodes].find((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
       const parts = text && text.data.trim().match(/^\\([(\[])([^]*)\\[)\]]$/);
-      if (!parts) continue;
+      if (!parts) return;
       const set = document.createElement("span");
       katex.render(parts[2], set, { displayMode: parts[1] === "[", throwOnError: true });
       text.replaceWith(set);
-      if (performance.now() - start < SLICE) continue;
-      await new Promise((done) => setTimeout(done));
-      start = performance.now();
-    }
+    });
     /* A display formula may be wider than a phone: it scrolls in itself, also by keyboard. */
     document.querySelectorAll("div.math").forEach(makeScrollable);
   }
@@ -59,7 +53,7 @@
     document.querySelectorAll(".bd-article pre, .table-scroll").forEach(makeScrollable);
   }
 
+  if (window.katex) setMathematics();
   mendRoles();
   wrapTables();
-  if (window.katex) setMathematics();
 })();
