@@ -15,10 +15,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from book_directives import Html
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.util.docutils import SphinxDirective
 
 from labs.book.cards import MARKS, verdict_html
 from labs.book.claims import (
@@ -50,17 +50,7 @@ PARTS = {
 }
 
 
-class LedgerDirective(SphinxDirective):
-    """A directive whose HTML comes from the two data files."""
-
-    def run(self) -> list[nodes.Node]:
-        return [nodes.raw("", self.html(), format="html")]
-
-    def html(self) -> str:
-        raise NotImplementedError
-
-
-class VerdictMap(LedgerDirective):
+class VerdictMap(Html):
     """Every claim as one square: a column for each question, verdicts from the bottom up."""
 
     def html(self) -> str:
@@ -82,7 +72,7 @@ class VerdictMap(LedgerDirective):
         )
 
 
-class VerdictLegend(LedgerDirective):
+class VerdictLegend(Html):
     """The four verdicts, each with its meaning and one claim of a written chapter."""
 
     def html(self) -> str:
@@ -94,7 +84,7 @@ class VerdictLegend(LedgerDirective):
         return f'<dl class="verdict-legend">{items}</dl>'
 
 
-class QuestionCards(LedgerDirective):
+class QuestionCards(Html):
     """Twenty cards, in three parts: titles, teaser, verdict counts, state."""
 
     def html(self) -> str:

@@ -4,7 +4,7 @@ Themes link ten style sheets and eight scripts that a browser must have before i
 bring the whole of Bootstrap and Font Awesome. When the pages are written, the sheets become one,
 without the rules that name a class of no page, the icon font keeps the icons that are left, and
 scripts wait for the text. Figures get their size, so that nothing moves when they arrive, and are
-loaded when the reader comes near. Hosts are asked for less, and the look stays.
+loaded when the reader comes near.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ IMAGE = re.compile(r'<img\b(?P<before>[^>]*?)src="(?:\.\./)*(?P<file>_images/[^"
 
 
 def names_of(prelude: list[Any]) -> Iterator[set[str]]:
-    """Classes and ids that each selector of a rule asks for; what stands in brackets is left out."""
+    """Classes and ids that each selector of a rule asks for, those in brackets left out."""
     names: set[str] = set()
     after_dot = False
     for token in prelude:
@@ -94,7 +94,9 @@ def keep_icons(static: Path, css: str) -> str:
     font = TTFont(static / f"{ICON_FONT}.ttf")
     options = subset.Options(flavor="woff", notdef_outline=True)
     selected = subset.Subsetter(options)
-    selected.populate(unicodes={int(code, 16) if code else ord(icon) for code, icon in ICON.findall(css)})
+    selected.populate(
+        unicodes={int(code, 16) if code else ord(icon) for code, icon in ICON.findall(css)}
+    )
     selected.subset(font)
     subset.save_font(font, str(static / ICONS), options)
     source = rf'src:\s*url\("?{re.escape(ICON_FONT)}[^;}}]*'
@@ -144,7 +146,9 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     """Write the common style sheet and the icon font, and rewrite every page to use them."""
     out = Path(app.outdir)
     static = out / "_static"
-    pages = {path: path.read_text("utf-8") for path in out.rglob("*.html") if static not in path.parents}
+    pages = {
+        path: path.read_text("utf-8") for path in out.rglob("*.html") if static not in path.parents
+    }
     written = [html for html in pages.values() if SHEET not in html]
     if error or not written:
         return

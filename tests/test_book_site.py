@@ -1,15 +1,9 @@
 """The Sphinx extension survives what a build that broke off leaves behind."""
 
-import importlib.util
 from types import SimpleNamespace
 
+import book_site
 import pytest
-
-from tests.browser import ROOT
-
-SPEC = importlib.util.spec_from_file_location("book_site", ROOT / "_ext" / "book_site.py")
-book_site = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(book_site)
 
 
 @pytest.mark.parametrize("left", ["nothing", "file", "folder"])

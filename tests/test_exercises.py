@@ -129,6 +129,7 @@ def without(key):
         ({**NUMBERS, "absolute": 3.0}, "is accepted as the answer"),
         ({**NUMBERS, "mistakes": 2 * NUMBERS["mistakes"][:1]}, "a hint of its own"),
         ({**NUMBERS, "tolerance": 1}, "unknown fields: tolerance"),
+        ({**NUMBERS, "answer": ["2e11", 0.5]}, "'2e11' is a word to YAML"),
         ({**NUMBERS, "id": "q01-e7"}, "its id is 'q01-e7'"),
     ],
 )

@@ -88,7 +88,7 @@ def test_the_stored_runs_are_the_planned_ones():
     assert ladder_runs.missing_runs(runs) == []
     target, planned = ladder_runs.target_of(runs), {r.name: r for r in [*LADDER, *NOT_KEPT]}
     for run in runs:
-        assert {"date", "machine"} <= run.keys() and "1 threads" in run["machine"]
+        assert {"date", "machine"} <= run.keys() and "1 thread" in run["machine"]
         rung = planned[run["rung"]]
         assert run["schedule"] == rung.steps and run["batch"] == rung.batch
         if rung == NANOGPT:

@@ -31,7 +31,7 @@ TEXT = {".html", ".css", ".js", ".svg", ".json", ""}
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 DOCUMENTS = [TOC["root"]] + [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
 CHAPTERS = [name for name in DOCUMENTS if name.startswith("chapters/")]
-NOTEBOOKS = [name for name in DOCUMENTS if name not in ("index", "interview")]
+NOTEBOOKS = [name for name in DOCUMENTS if (ROOT / f"{name}.ipynb").exists()]
 PAGES = [f"{name}.html" for name in [*DOCUMENTS, "search"]]
 
 

@@ -4,21 +4,23 @@
 
   const folded = (words) => words.toLowerCase().trim().replace(/\s+/g, " ");
 
-  /* What was typed, as `wanted` has it: a number where a number is wanted, otherwise the words. */
+  /* What was typed, as `wanted` has it: a number or a truth where one is wanted, else the words. */
   function read(typed, wanted) {
     if (typeof wanted === "boolean") return { yes: true, true: true, no: false, false: false }[folded(typed)];
-    const number = Number(typed.replace(/[−–]/g, "-").replace(/[,\s_](?=\d{3}\b)/g, "").replace("%", "e-2"));
-    return typeof wanted === "number" && typed.trim() && !Number.isNaN(number) ? number : typed;
+    if (typeof wanted !== "number") return typed;
+    const plain = typed.replace(/[−–]/g, "-").replace(/[,\s_](?=\d{3}\b)/g, "").replace("%", "e-2");
+    return plain.trim() ? Number(plain) : NaN;
   }
 
-  function equal(given, wanted, key) {
+  function equal(typed, wanted, key) {
     if (wanted !== null && typeof wanted === "object") {
-      return Object.keys(wanted).every((name) => equal(given[name], wanted[name], key));
+      return Object.keys(wanted).every((name) => equal(typed[name], wanted[name], key));
     }
-    if (typeof wanted === "string") return typeof given === "string" && folded(given) === folded(wanted);
+    const given = read(typed, wanted);
+    if (typeof wanted === "string") return folded(given) === folded(wanted);
     if (typeof wanted !== "number") return given === wanted;
     const slack = Math.max(key.absolute, key.relative * Math.max(Math.abs(given), Math.abs(wanted)));
-    return typeof given === "number" && Math.abs(given - wanted) <= slack;
+    return Math.abs(given - wanted) <= slack;
   }
 
   function judge(given, key) {
@@ -43,7 +45,7 @@
     line.append(...inputs, Object.assign(document.createElement("button"), { textContent: "Check" }), said);
     line.addEventListener("submit", (event) => {
       event.preventDefault();
-      const given = Object.fromEntries(parts.map(([name, part], i) => [name, read(inputs[i].value, part)]));
+      const given = Object.fromEntries(parts.map(([name], i) => [name, inputs[i].value]));
       const [state, words] = judge(typeof key.answer === "object" ? given : given[""], key);
       box.className = `exercise exercise-${state}`;
       said.textContent = words;

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,8 +155,19 @@ def _exercise(entry: Any, name: str) -> Exercise:
         arguments=tuple(case["arguments"] for case in cases) if cases else None,
         **{k: float(entry[k]) for k in ("absolute", "relative") if k in entry},
     )
+    _numbers_are_numbers(exercise.answer, name)
     _distinct(exercise)
     return exercise
+
+
+def _numbers_are_numbers(answer: Any, name: str) -> None:
+    """YAML reads 2e11 as a word: a number needs the sign in its exponent, 2e+11."""
+    parts = answer if isinstance(answer, list) else [answer]
+    for part in answer.values() if isinstance(answer, dict) else parts:
+        if isinstance(part, (list, dict)):
+            _numbers_are_numbers(part, name)
+        looks = isinstance(part, str) and re.fullmatch(r"[-+]?[\d.]+(e\d+)?", part)
+        _require(not looks, name, f"{part!r} is a word to YAML; write a number, as in 2e+11")
 
 
 def _distinct(exercise: Exercise) -> None:

@@ -72,7 +72,8 @@ def entries() -> LedgerHtml:
         f"<script>{(HERE / 'js' / 'ledger.js').read_text(encoding='utf-8')}</script>"
     )
     decided = sum(entry.question in written for entry in claims)
-    text = f"{len(claims)} entries, {decided} decided in chapters {_list(written)}, the rest open"
+    where = "all" if len(written) == len(questions) else f"chapters {_list(written)}"
+    text = f"{len(claims)} entries, {decided} of them in written chapters: {where}"
     return LedgerHtml(html, text)
 
 
@@ -203,7 +204,7 @@ def _words(counts: dict[str, int]) -> str:
 
 
 def _list(numbers: list[int]) -> str:
-    return " and ".join(str(number) for number in numbers)
+    return ", ".join(str(number) for number in numbers)
 
 
 def _css() -> str:

@@ -151,7 +151,8 @@ def hardware() -> str:
     """The device in words, for a caption: `CPU, 2 threads` or the GPU's name."""
     if device().type == "cuda":
         return torch.cuda.get_device_name()
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def versions() -> str:

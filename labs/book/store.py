@@ -25,7 +25,7 @@ from PIL import Image
 from labs.book.files import write_json
 from labs.book.machine import hardware, scale, versions
 
-CELL_TIMEOUT = 300  # seconds
+CELL_TIMEOUT = 900  # seconds
 
 
 class StoreError(RuntimeError):

@@ -82,7 +82,8 @@ def batch_triples(config: dict, rank: int, world_size: int) -> list[list[int] | 
 def loader_indices(config: dict, rank: int, world_size: int) -> dict[str, Any]:
     """What this rank's loader of `samples` samples yields: two epochs, and one after set_epoch(1).
 
-    The loader is the one that `deepspeed.initialize(training_data=...)` returns.
+    The loader is the one that `deepspeed.initialize(training_data=...)` returns. `workers` are what
+    that it would start; here it loads in this process, which must not fork while it communicates.
     """
     drop = {"dataloader_drop_last": True} if config.get("drop_last") else {}
     settings = deepspeed_config(micro_batch=config["micro_batch"], **drop)
@@ -93,6 +94,7 @@ def loader_indices(config: dict, rank: int, world_size: int) -> dict[str, Any]:
         config=settings,
         training_data=Numbers(config["samples"]),
     )
+    workers, loader.num_local_io_workers = loader.num_local_io_workers, 0
     epochs = [[batch.tolist() for batch in loader] for _ in range(config["epochs"])]
     if config.get("set_epoch"):
         loader.data_sampler.set_epoch(1)
@@ -101,8 +103,7 @@ def loader_indices(config: dict, rank: int, world_size: int) -> dict[str, Any]:
         "epochs": epochs,
         "deepspeed": isinstance(loader, DeepSpeedDataLoader),
         "inside": type(loader.dataloader) is DataLoader,
-        "workers": loader.dataloader.num_workers,
-        "prefetch": loader.dataloader.prefetch_factor,
+        "workers": workers,
         "pinned": loader.dataloader.pin_memory,
         "methods": hasattr(loader, "set_epoch"),
     }
