@@ -66,8 +66,7 @@ class VerdictMap(Html):
             '<figure class="verdict-map">'
             f'<div class="verdict-squares" role="img" aria-label="{total} claims: {words}">'
             f"{columns}</div>"
-            f"<figcaption>{total} claims, one square each; a column for each question. "
-            "Pale squares wait for their chapter.</figcaption>"
+            f"<figcaption>{total} claims, one square each; a column for each question.</figcaption>"
             f'<ul class="verdict-keys" aria-label="Claims by verdict">{keys}</ul></figure>'
         )
 
@@ -85,7 +84,7 @@ class VerdictLegend(Html):
 
 
 class QuestionCards(Html):
-    """Twenty cards, in three parts: titles, teaser, verdict counts, state."""
+    """Twenty cards, in three parts: titles, teaser, verdict counts."""
 
     def html(self) -> str:
         html = []
@@ -102,9 +101,8 @@ def _by_verdict(question: Question) -> list[Claim]:
 
 
 def _column(question: Question) -> str:
-    state = "written" if question.written else "open"
     squares = "".join(f'<i class="verdict-{entry.verdict}"></i>' for entry in _by_verdict(question))
-    return f'<span class="column {state}">{squares}<b>{question.number}</b></span>'
+    return f'<span class="column">{squares}<b>{question.number}</b></span>'
 
 
 def _example(verdict: str) -> str:
@@ -138,23 +136,15 @@ def _card(question: Question) -> str:
         for verdict, count in counts.items()
         if count
     )
-    title = escape(question.title)
-    if question.written:
-        title = f'<a href="{question.page}">{title}</a>'
-    state, claims = "written", ""
-    if not question.written:
-        link = f"ledger.html?chapter={question.number}"
-        state, claims = "open", f'<a class="card-claims" href="{link}">its claims</a>'
     return (
-        f'<li class="question-card {state}" data-question="{question.number}">'
-        f'<div class="card-top"><span class="card-number">{question.number}</span>'
-        f'<span class="card-state">{state}</span></div>'
-        f'<p class="card-title">{title}</p>'
+        f'<li class="question-card" data-question="{question.number}">'
+        f'<span class="card-number">{question.number}</span>'
+        f'<p class="card-title"><a href="{question.page}">{escape(question.title)}</a></p>'
         f'<p class="card-zh" lang="zh-Hans">{escape(question.title_zh)}</p>'
         f'<p class="card-teaser">{escape(question.teaser)}</p>'
         f'<div class="card-bar" aria-hidden="true">{bar}</div>'
         '<div class="card-bottom"><ul class="card-counts" aria-label="Claims by verdict">'
-        f"{numbers}</ul>{claims}</div></li>"
+        f"{numbers}</ul></div></li>"
     )
 
 
