@@ -16,7 +16,7 @@ export PYTHONPATH := $(CURDIR)
 export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 
-.PHONY: book test lab anki models measurements store serve clean format chromium
+.PHONY: book test lab anki models measurements lighthouse store serve clean format chromium
 
 book: $(READY)
 	jupyter-book build . --all -W -n -q
@@ -53,6 +53,9 @@ measurements: $(READY)
 	rm -f data/measurements/ladder.json  # it makes only the runs that the file lacks; 20 minutes
 	python -m labs.train.ladder_runs
 	python -m labs.train.step_costs
+
+lighthouse: book chromium
+	python -m tests.lighthouse
 
 store: $(READY)
 	python -m labs.book.store $(NB)

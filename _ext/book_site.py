@@ -226,6 +226,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", drop_unused_mathematics, priority=900)
     app.connect("env-get-outdated", outdated_pages)
     app.connect("builder-inited", make_static_folder)
-    app.connect("build-finished", stamp_build)
+    app.connect("build-finished", stamp_build, priority=900)  # last
     app.connect("env-check-consistency", number_figures_by_chapter)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

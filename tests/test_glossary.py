@@ -77,6 +77,12 @@ def test_the_longest_form_is_found():
     assert not pattern(1).search("sub-attentional")
 
 
+def test_a_name_is_matched_as_it_is_written():
+    assert pattern(1).search("Attention is")[1] == "Attention"
+    assert pattern(1).search("of ZeRO")[1] == "ZeRO"
+    assert not pattern(1).search("near zero") and not pattern(1).search("a muon")
+
+
 def test_a_word_is_not_linked_where_it_means_something_else():
     assert pattern(7).search("calibration") and not pattern(19).search("calibration")
 

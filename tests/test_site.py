@@ -16,6 +16,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 import axe_playwright_python
 import pytest
 import yaml
+from fontTools.ttLib import TTFont
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser import ROOT, Log, OpenPage
@@ -26,7 +28,8 @@ AXE_RUN = """axe.run(document, {
 })"""
 OPEN_FOLDS = "document.querySelectorAll('details').forEach(fold => fold.open = true)"
 VIEWS = [("light", 1280), ("dark", 1280), ("light", 390)]
-FIRST_LOAD = 800_000  # bytes, compressed
+FIRST_LOAD = 450_000  # bytes, compressed
+SHEET = 45_000  # bytes of the one style sheet, compressed
 TEXT = {".html", ".css", ".js", ".svg", ".json", ""}
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
 DOCUMENTS = [TOC["root"]] + [entry["file"] for part in TOC["parts"] for entry in part["chapters"]]
@@ -44,6 +47,8 @@ class Parsed(HTMLParser):
         self.references: list[str] = []
         self.loads: list[str] = []
         self.images: list[dict[str, str]] = []
+        self.sheets: list[str] = []
+        self.blocking: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, pairs: list[tuple[str, str | None]]) -> None:
@@ -52,6 +57,10 @@ class Parsed(HTMLParser):
         self.references += [attributes[name] for name in ("href", "src") if name in attributes]
         if "src" in attributes or tag == "link":
             self.loads.append(attributes.get("src") or attributes.get("href", ""))
+        if attributes.get("rel") == "stylesheet":
+            self.sheets.append(urlsplit(attributes["href"]).path.rpartition("/")[2])
+        if tag == "script" and "src" in attributes and not {"defer", "async"} & set(attributes):
+            self.blocking.append(attributes["src"])
         if tag == "img":
             self.images.append(attributes)
 
@@ -119,6 +128,37 @@ def test_every_figure_has_alternative_text(parsed: dict[str, Parsed]) -> None:
             assert described, f"{name}: {image['src']} needs alternative text (metadata mystnb)"
 
 
+def test_nothing_but_one_small_style_sheet_holds_the_text_up(
+    parsed: dict[str, Parsed], site: Path
+) -> None:
+    for name, page in parsed.items():
+        assert page.sheets[0] == "site.css"
+        assert set(page.sheets[1:]) <= {"interview.css"}, f"{name} links {page.sheets}"
+        assert not page.blocking, f"{name}: {page.blocking} keep the text waiting"
+    sheet = site / "_static" / "site.css"
+    assert len(gzip.compress(sheet.read_bytes())) <= SHEET
+
+
+def test_figures_have_their_size_and_come_late(parsed: dict[str, Parsed], site: Path) -> None:
+    for name, page in parsed.items():
+        for image in page.images:
+            if "_images/" not in image["src"]:
+                continue
+            assert image.get("loading") == "lazy", f"{name}: {image['src']}"
+            with Image.open(site / "_images" / Path(image["src"]).name) as picture:
+                assert (image["width"], image["height"]) == tuple(map(str, picture.size))
+
+
+def test_icons_are_in_their_font(open_page: OpenPage, site: Path) -> None:
+    font = TTFont(site / "_static" / "icons.woff").getBestCmap()
+    shown = open_page("chapters/06_attention.html").evaluate(
+        """() => [...document.querySelectorAll("i[class*='fa-'], i.fas")].map(
+          (icon) => getComputedStyle(icon, "::before").content.codePointAt(1))"""
+    )
+    assert len(shown) > 5
+    assert set(shown) <= set(font)
+
+
 @pytest.mark.parametrize("document", NOTEBOOKS)
 def test_notebook_can_be_downloaded(document: str, open_page: OpenPage) -> None:
     page = open_page(f"{document}.html")
@@ -136,13 +176,8 @@ def test_chapter_names_versions_and_machine(document: str, open_page: OpenPage) 
     expect(footer).to_contain_text(book["machine"])
 
 
-@pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize(("theme", "width"), VIEWS)
-def test_accessible(path: str, theme: str, width: int, open_page: OpenPage, page_log: Log) -> None:
-    page = open_page(path, theme=theme, width=width)
-    assert page.evaluate("document.documentElement.dataset.theme") == theme
-    page.evaluate(OPEN_FOLDS)
-    page.wait_for_timeout(1000)  # the fade-in shows false contrasts
+def assert_accessible(page: Page, page_log: Log) -> None:
+    """Fail with what axe finds in the page as it is now."""
     problems = list(page_log.problems)
     page.evaluate(AXE)
     found = [
@@ -152,6 +187,16 @@ def test_accessible(path: str, theme: str, width: int, open_page: OpenPage, page
     ]
     page_log.problems[:] = problems  # axe asks for style sheets again, some by a wrong path
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(("theme", "width"), VIEWS)
+def test_accessible(path: str, theme: str, width: int, open_page: OpenPage, page_log: Log) -> None:
+    page = open_page(path, theme=theme, width=width)
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    page.evaluate(OPEN_FOLDS)
+    page.wait_for_timeout(1000)  # the fade-in shows false contrasts
+    assert_accessible(page, page_log)
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -331,6 +376,43 @@ def test_explorables_move(document: str, open_page: OpenPage) -> None:
         assert len(seen) > 1, f"{name}: no control changes a number"
         figure.locator(".explorable-reset").click()
         assert shown_by(figure) == start
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_accessible_in_use(document: str, open_page: OpenPage, page_log: Log) -> None:
+    page = open_page(f"{document}.html", theme="dark", width=390)
+    page.evaluate(OPEN_FOLDS)
+    for name in explorables_of(page):
+        for control in page.locator(f"#{name} [data-control]").all():
+            move(control)
+    for form in page.locator(".exercise form").all():
+        for field in form.locator("input").all():
+            field.fill("0")
+        form.locator("button").first.click()
+    page.wait_for_timeout(1000)
+    assert_accessible(page, page_log)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_dialogs_are_accessible(theme: str, open_page: OpenPage, page_log: Log) -> None:
+    page = open_page("chapters/06_attention.html", theme=theme)
+    page.keyboard.press("Control+k")
+    expect(page.locator("#pst-search-dialog")).to_be_visible()
+    page.wait_for_timeout(500)
+    assert_accessible(page, page_log)
+    page = open_page("chapters/06_attention.html", theme=theme, width=390)
+    page.locator(".primary-toggle:visible").first.click()
+    expect(page.locator("#pst-primary-sidebar-modal")).to_be_visible()
+    page.wait_for_timeout(500)
+    assert_accessible(page, page_log)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_search_results_are_accessible(theme: str, open_page: OpenPage, page_log: Log) -> None:
+    page = open_page("search.html?q=redundancy", theme=theme)
+    expect(page.locator("#search-results li a").first).to_be_visible()
+    page.wait_for_timeout(1000)
+    assert_accessible(page, page_log)
 
 
 @pytest.mark.parametrize("document", CHAPTERS)

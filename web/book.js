@@ -16,15 +16,19 @@
     document.querySelectorAll("div.math").forEach(makeScrollable);
   }
 
-  /* What is wider than its box scrolls by keyboard too. Widths change when fonts arrive. */
+  /* What is wider than its box scrolls by keyboard too: looked at once a box is laid out or gets
+     another size, and again when fonts arrive. All are read before one is changed: one layout. */
   const boxes = new Set();
+  function look(some) {
+    const wider = some.filter((box) => box.scrollWidth > box.clientWidth + 1);
+    wider.forEach((box) => (box.tabIndex = 0));
+  }
+  const sizes = new ResizeObserver((entries) => look(entries.map((entry) => entry.target)));
   function makeScrollable(element) {
     boxes.add(element);
-    if (element.scrollWidth > element.clientWidth + 1) element.tabIndex = 0;
+    sizes.observe(element);
   }
-  const lookAgain = () => boxes.forEach(makeScrollable);
-  document.fonts?.addEventListener("loadingdone", lookAgain);
-  window.addEventListener("resize", lookAgain);
+  document.fonts?.addEventListener("loadingdone", () => look([...boxes]));
 
   /* Names that differ from the visible words, and roles that ARIA 1.3 retires. */
   function mendRoles() {

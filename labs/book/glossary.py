@@ -94,10 +94,19 @@ def load_symbols(path: Path = DATA / "notation.yml") -> tuple[Symbol, ...]:
 
 @functools.cache
 def pattern(chapter: int) -> re.Pattern[str]:
-    """Matches every form of every term that may be linked in `chapter`, the longest first."""
+    """Matches every form of every term that may be linked in `chapter`, the longest first.
+
+    A word in lower case may begin a sentence; a name such as ZeRO is matched as it is written.
+    """
     names = [n for term in load_terms() if chapter not in term.not_in for n in term.names]
     longest = sorted(names, key=len, reverse=True)
-    return re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, longest))})(?![\w-])", re.IGNORECASE)
+    return re.compile(rf"(?<![\w-])({'|'.join(map(_cased, longest))})(?![\w-])")
+
+
+def _cased(name: str) -> str:
+    """The regular expression of one form."""
+    first, rest = re.escape(name[0]), re.escape(name[1:])
+    return f"[{first}{first.upper()}]{rest}" if name == name.lower() else first + rest
 
 
 @functools.cache
