@@ -76,6 +76,11 @@ def test_written_chapters_are_the_notebooks_and_the_contents():
     assert "ledger" in files and contents["root"] == "index"
 
 
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.slug)
+def test_every_chapter_has_exercises_that_answer_back(question):
+    assert question.written and len(exercises_of(question.number)) >= 3
+
+
 def test_every_claim_has_what_decides_it():
     assert claim_checks.check_sources(CLAIMS, KEYS) == []
 
