@@ -15,7 +15,7 @@ SOURCES = [
     *sorted(ROOT.glob("data/*.yml")),
     *sorted(ROOT.glob("data/exercises/*.yml")),
 ]
-CODE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
+CODE = re.compile(r"\]\([^)]*\)|```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
 SLIPS = {
     "a word twice": re.compile(r"\b([A-Za-z]+)\s+\1\b"),
     "a space before punctuation": re.compile(r"[A-Za-z] [,;:!?](?=\s|$)"),
@@ -34,7 +34,7 @@ def strings(value: object) -> list[str]:
 
 
 def slips(text: str) -> list[str]:
-    """What is wrong in `text` and where; code and formulas are left out."""
+    """What is wrong in `text` and where; code, formulas and the targets of links are left out."""
     text = CODE.sub("¤", text)
     found = []
     for what, pattern in SLIPS.items():
