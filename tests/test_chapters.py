@@ -4,6 +4,10 @@ The checks are in `notebook_checks` and `claim_checks`; `test_notebook_checks` s
 them fails on a notebook that was broken on purpose.
 """
 
+import inspect
+import pkgutil
+import re
+import textwrap
 from pathlib import Path
 
 import nbformat
@@ -111,3 +115,28 @@ def test_the_ledger_page_shows_every_entry_and_links_to_what_decides_it():
         assert f'<section data-chapter="{question.number}"' in html
         assert (f'<a href="{question.page}">' in html) == question.written
     assert html.count("Open: this chapter is not yet written.") == 20 - len(WRITTEN)
+
+
+def shown_sources() -> list[tuple[str, str, str]]:
+    """Every piece of `labs/` that a stored page shows: chapter, name, code."""
+    found = []
+    for question in WRITTEN:
+        for cell in code_cells(read(CHAPTERS / f"{question.slug}.ipynb")):
+            for output in cell.outputs:
+                text = output.get("data", {}).get("text/markdown", "")
+                match = re.fullmatch(r"`(labs\.[\w.]+)`\n```python\n(.*)\n```", text, re.DOTALL)
+                if match:
+                    found.append((question.slug, match[1], match[2]))
+    return found
+
+
+def test_pages_show_the_code_as_it_is():
+    """A page shows code of `labs/`: who changes that code stores the chapter again."""
+    shown = shown_sources()
+    assert len(shown) > 20
+    for chapter, name, code in shown:
+        thing = pkgutil.resolve_name(name)
+        now = textwrap.dedent(inspect.getsource(thing)).rstrip()
+        assert code == now, (
+            f"{chapter} shows an older {name}: make store NB=chapters/{chapter}.ipynb"
+        )
