@@ -113,6 +113,9 @@ def test_words_are_compared_whatever_their_case(load):
     exercise = load(word)["q01-e1"]
     assert exercise.hint_for(" Never ") is None
     assert exercise.hint_for("nevermore") == "Think."
+    pair = {**word, "answer": "0,2"}
+    load_exercises.cache_clear()
+    assert load(pair)["q01-e1"].hint_for("0, 2") is None
 
 
 def without(key):

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
 
-  const folded = (words) => words.toLowerCase().trim().replace(/\s+/g, " ");
+  const folded = (words) => words.toLowerCase().trim().replace(/\s+/g, " ").replace(/\s*,\s*/g, ",");
 
   /* What was typed, as `wanted` has it: a number or a truth where one is wanted, else the words. */
   function read(typed, wanted) {

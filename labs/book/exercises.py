@@ -126,7 +126,8 @@ def returned(exercise: Exercise, function: Callable) -> list:
 
 
 def _folded(words: str) -> str:
-    return " ".join(words.casefold().split())
+    """Words without what nobody means by them: case, and spaces beside commas or in runs."""
+    return re.sub(r"\s*,\s*", ",", " ".join(words.casefold().split()))
 
 
 def _exercise(entry: Any, name: str) -> Exercise:
