@@ -3,7 +3,8 @@
 Themes link ten style sheets and eight scripts that a browser must have before it shows a word, and
 bring the whole of Bootstrap and Font Awesome. When the pages are written, the sheets become one,
 without the rules that name a class of no page, the icon font keeps the icons that are left, and
-scripts wait for the text. Figures get their size, so that nothing moves when they arrive, and are
+scripts wait for the text. In code, words in the colour of all the rest lose their marks, which are
+half of what a browser would lay out. Figures get their size, so that nothing moves when they arrive, and are
 loaded when the reader comes near.
 """
 
@@ -35,6 +36,11 @@ LINK = re.compile(r'[ \t]*<link\b[^>]*rel="stylesheet"[^>]*>\n?')
 LOADED = re.compile(r'<script[^>]*\bsrc="[^"]*_static/([^"?]+)')
 SCRIPT = re.compile(r"<script(?P<attributes>[^>]*)>(?P<body>[^<]*)</script>")
 ICON = re.compile(r"\\([ef][0-9a-f]{3})\b|([\ue000-\uf8ff])")
+HIGHLIGHT = re.compile(
+    r'(?m)^html\[data-theme="(\w+)"\] \.highlight (?:\.(\w+) )?\{ (.*?) ?\}(?: /\*.*)?$'
+)
+CODE = re.compile(r'<div class="highlight"><pre>.*?</pre>', re.DOTALL)
+COLOUR = re.compile(r"(?<![-\w])color: #\w+")
 IMAGE = re.compile(r'<img\b(?P<before>[^>]*?)src="(?:\.\./)*(?P<file>_images/[^"]+)"[^>]*>')
 
 
@@ -111,6 +117,23 @@ def sheets_of(html: str) -> list[str]:
     return [address.partition("_static/")[2] for address in addresses]
 
 
+def plain_marks(css: str) -> set[str]:
+    """Classes of code that look like the code around them in every theme, by Pygments' sheet."""
+    rules = HIGHLIGHT.findall(css)
+    ground = {theme: COLOUR.search(style)[0] for theme, name, style in rules if not name}
+    plain: dict[str, bool] = {}
+    for theme, name, style in rules:
+        if name:
+            plain[name] = plain.get(name, True) and style == ground[theme]
+    return {name for name, looks_plain in plain.items() if looks_plain}
+
+
+def unmarked(html: str, plain: set[str]) -> str:
+    """A page whose code has no marks that nobody sees."""
+    mark = re.compile(rf'<span class="(?:{"|".join(sorted(plain))})">([^<]*)</span>')
+    return CODE.sub(lambda block: mark.sub(r"\1", block[0]), html)
+
+
 def late(match: re.Match[str]) -> str:
     """A script of the head that waits until the text is there; one that waits already stays."""
     attributes, body = match["attributes"], match["body"]
@@ -163,8 +186,9 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
     css = keep_icons(static, css)
     (static / SHEET).write_text(css, "utf-8")
     sheet = f"{SHEET}?v={hashlib.sha256(css.encode()).hexdigest()[:8]}"
+    plain = plain_marks((static / "pygments.css").read_text("utf-8"))
     for path, html in pages.items():
-        path.write_text(lightened(html, sheet, out), "utf-8")
+        path.write_text(unmarked(lightened(html, sheet, out), plain), "utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -42,6 +42,7 @@ SECTIONS = [
 SHORT_ANSWER_WORDS = 150
 COMPARED_SHARE = 4 / 5
 FIGURES = 3
+CELL_LINES = 24
 EXERCISES = (3, 5)
 IGNORED = "nbval-ignore-output"
 UNRUN = {"nbval-skip", "skip-execution"}
@@ -81,6 +82,19 @@ def check_counts(notebook: NotebookNode) -> list[str]:
     if counts != list(range(1, len(counts) + 1)):
         return [f"the execution counts must be 1 to {len(counts)}; they are {counts}"]
     return []
+
+
+def check_lengths(notebook: NotebookNode) -> list[str]:
+    """Cells can be taken in at a glance; the first one, which prepares, is folded."""
+    first, *others = code_cells(notebook)
+    complaints = [
+        f"{label(cell)} has {lines} lines, not {CELL_LINES} or fewer: split it where an idea ends"
+        for cell in others
+        if (lines := len(cell.source.splitlines())) > CELL_LINES
+    ]
+    if "hide-input" not in tags(first):
+        complaints.append("the first cell imports and prepares: fold it with the tag hide-input")
+    return complaints
 
 
 def check_compared(notebook: NotebookNode) -> list[str]:

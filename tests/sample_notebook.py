@@ -89,6 +89,7 @@ def sound() -> NotebookNode:
         new_markdown_cell("# What is a sample?\n\n什么是样本？\n\n```python\n# no heading\n```"),
         new_markdown_cell("## Short answer\n\nA sample is a small part. {cite}`someone2020thing`"),
         new_markdown_cell("## Theory"),
+        new_code_cell("import math", metadata={"tags": ["hide-input"]}),
         figure("fig-a"),
         figure("fig-b"),
         figure("fig-c"),

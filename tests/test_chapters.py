@@ -33,6 +33,7 @@ CHECKS = {
     "sections": lambda n, q: notebook_checks.check_sections(n, q),
     "short answer": lambda n, q: notebook_checks.check_short_answer(n),
     "counts": lambda n, q: notebook_checks.check_counts(n),
+    "lengths": lambda n, q: notebook_checks.check_lengths(n),
     "compared": lambda n, q: notebook_checks.check_compared(n),
     "outputs": lambda n, q: notebook_checks.check_outputs(n),
     "figures": lambda n, q: notebook_checks.check_figures(n),

@@ -85,3 +85,27 @@ def test_without_node_one_sentence_says_so(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["lighthouse"])
     assert lighthouse.main() == 1
     assert capsys.readouterr().err.strip() == lighthouse.NEEDS_NODE
+
+
+PYGMENTS = """
+html[data-theme="light"] .highlight .hll { background-color: #7971292e }
+html[data-theme="light"] .highlight { background: #fefefe; color: #080808 }
+html[data-theme="light"] .highlight .k { color: #6730C5 } /* Keyword */
+html[data-theme="light"] .highlight .n { color: #080808 } /* Name */
+html[data-theme="light"] .highlight .o { color: #080808 } /* Operator */
+html[data-theme="light"] .highlight .gs { color: #080808; font-weight: bold } /* Strong */
+html[data-theme="dark"] .highlight { background: #2b2b2b; color: #F8F8F2 }
+html[data-theme="dark"] .highlight .k { color: #DCC6E0 } /* Keyword */
+html[data-theme="dark"] .highlight .n { color: #F8F8F2 } /* Name */
+html[data-theme="dark"] .highlight .o { color: #ABE338 } /* Operator */
+html[data-theme="dark"] .highlight .gs { color: #F8F8F2; font-weight: bold } /* Strong */
+"""
+
+
+def test_marks_that_nobody_sees_go_from_code_and_only_there():
+    plain = light_pages.plain_marks(PYGMENTS)
+    assert plain == {"n"}
+    words = '<span class="k">if</span> <span class="n">x</span>'
+    page = f'<div class="highlight"><pre>{words}</pre></div><p>{words}</p>'
+    left = f'<div class="highlight"><pre><span class="k">if</span> x</pre></div><p>{words}</p>'
+    assert light_pages.unmarked(page, plain) == left

@@ -18,6 +18,7 @@ CHECKS = {
     "sections": lambda n: notebook_checks.check_sections(n, QUESTION),
     "short answer": notebook_checks.check_short_answer,
     "counts": notebook_checks.check_counts,
+    "lengths": notebook_checks.check_lengths,
     "compared": notebook_checks.check_compared,
     "outputs": notebook_checks.check_outputs,
     "figures": notebook_checks.check_figures,
@@ -133,6 +134,10 @@ def unfolded(notebook: NotebookNode) -> None:
     del code(notebook, "answer").metadata["mystnb"]
 
 
+def longer(notebook: NotebookNode) -> None:
+    code(notebook, "loss").source += "\nprint(loss)" * notebook_checks.CELL_LINES
+
+
 def ignore_most(notebook: NotebookNode) -> None:
     for number in (1, 2, 3):
         cell = code(notebook, f"answer = {number}")
@@ -194,6 +199,8 @@ BROKEN = {
     "a long short answer": ("short answer", replace("small part", "part " * 150)),
     "counts out of order": ("counts", swap_counts),
     "a cell not run": ("counts", no_count),
+    "a long cell": ("lengths", longer),
+    "imports that are not folded": ("lengths", retag("import")),
     "ignored without assert": ("compared", replace("assert loss < 2\n", "")),
     "an assert in a comment": ("compared", replace("assert loss < 2", "# assert loss < 2")),
     "a skipped cell": ("compared", retag("answer", "nbval-skip")),
