@@ -4,8 +4,8 @@ Themes link ten style sheets and eight scripts that a browser must have before i
 bring the whole of Bootstrap and Font Awesome. When the pages are written, the sheets become one,
 without the rules that name a class of no page, the icon font keeps the icons that are left, and
 scripts wait for the text. In code, words in the colour of all the rest lose their marks, which are
-half of what a browser would lay out. Figures get their size, so that nothing moves when they arrive, and are
-loaded when the reader comes near.
+half of what a browser would lay out. Figures get their size, so that nothing moves when they
+arrive, and are loaded when the reader comes near.
 """
 
 from __future__ import annotations
