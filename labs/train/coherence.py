@@ -24,7 +24,7 @@ from labs.text.pairs import KINDS, Pair, Span, documents, make_pairs, split_sent
 from labs.text.wordpiece import WordPieceTokenizer
 from labs.train.masked import hide
 from labs.train.objectives import IGNORE
-from labs.train.pair_head import LONGEST, PairHead, framed_pairs, pair_features, visible
+from labs.train.pair_head import LONGEST, PairHead, framed_pairs, segment_features, visible
 
 TRAIN, TEST, BATCH = 2000, 1000, 64  # true pairs, and as many negatives of each kind
 
@@ -45,7 +45,7 @@ def features(
         ids, types = framed_pairs(pairs[start : start + BATCH], tokenizer)
         ids, types = ids.to(device()), types.to(device())
         x = model.bert(ids, types, visible(ids, tokenizer))
-        found.append(pair_features(x, types, ids != tokenizer.pad).cpu().numpy())
+        found.append(segment_features(x, types, ids != tokenizer.pad).cpu().numpy())
     return np.concatenate(found)
 
 

@@ -40,7 +40,7 @@ def visible(ids: Tensor, tokenizer: WordPieceTokenizer) -> Tensor:
     return (ids != tokenizer.pad)[:, None, None]
 
 
-def pair_features(x: Tensor, types: Tensor, keep: Tensor) -> Tensor:
+def segment_features(x: Tensor, types: Tensor, keep: Tensor) -> Tensor:
     """u⊙v, |u-v| and u-v of both segments' mean vectors u, v, scaled to length √d: (B, 3 d_model).
 
     x (B, T, d_model) are the encoded pairs, `types` and `keep` (non-padding) are (B, T).
@@ -53,7 +53,7 @@ def pair_features(x: Tensor, types: Tensor, keep: Tensor) -> Tensor:
 
 
 class PairHead(nn.Module):
-    """The two logits, linear in `pair_features`.
+    """The two logits, linear in `segment_features`.
 
     A linear layer on [CLS] would have to find the product u⊙v by itself, and a model of this size
     and budget does not.
@@ -67,7 +67,7 @@ class PairHead(nn.Module):
 
     def forward(self, x: Tensor, types: Tensor, keep: Tensor) -> Tensor:
         """Encoded pairs (B, T, d_model), types and non-padding (B, T) to logits (B, 2)."""
-        return self.linear(pair_features(x, types, keep))
+        return self.linear(segment_features(x, types, keep))
 
 
 def encode_pairs(
