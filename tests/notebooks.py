@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
+
+from labs.book.chapter_text import without_fences
 
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 
@@ -43,10 +48,9 @@ def headings(notebook: NotebookNode) -> list[tuple[int, str, int]]:
     found = []
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            text = re.sub(r"(?ms)^(`{3,}).*?^\1`*\s*$", "", cell.source)
             found += [
                 (len(match[1]), match[2].strip(), index)
-                for match in re.finditer(r"(?m)^(#{1,6}) +(.+?) *#*$", text)
+                for match in re.finditer(r"(?m)^(#{1,6}) +(.+?) *#*$", without_fences(cell.source))
             ]
     return found
 
@@ -83,3 +87,10 @@ def has_image(cell: NotebookNode) -> bool:
 def has_explorable(cell: NotebookNode) -> bool:
     """Whether an output of the cell is a figure that the reader moves."""
     return any('class="explorable"' in text for text in texts(cell))
+
+
+def explorable_data(chapter: Path, name: str) -> dict:
+    """What a chapter's stored page gives to the explorable `name`; nbval does not compare it."""
+    cells = code_cells(nbformat.read(chapter, as_version=4))
+    page = next(t for c in cells for t in texts(c) if f'data-explorable="{name}"' in t)
+    return json.loads(re.search(r'class="explorable-data">(.*?)</script>', page)[1])

@@ -14,6 +14,7 @@ from labs.model.transformer import count_parameters
 from labs.text.wordpiece import SPECIAL, WordPieceTokenizer
 from labs.train.masked import MaskedTrainer, evaluate_masked, framed, hide, masked_logits
 from labs.train.training import Recipe
+from tests.torch_layers import copy_block
 
 TINY = BertConfig(vocab_size=40, context_length=16, n_layers=2, n_heads=4, d_model=32, dropout=0.0)
 WORDS = WordPieceTokenizer([*SPECIAL, *(f"w{i}" for i in range(35))])
@@ -45,16 +46,7 @@ def test_a_layer_equals_torch_encoder_layer(tiny):
     theirs = nn.TransformerEncoderLayer(
         32, 4, 128, dropout=0.0, activation="gelu", batch_first=True, layer_norm_eps=1e-12
     ).eval()
-    ours = block.attention
-    theirs.self_attn.in_proj_weight.data = torch.cat(
-        [ours.query.weight, ours.key.weight, ours.value.weight]
-    )
-    theirs.self_attn.in_proj_bias.data = torch.cat(
-        [ours.query.bias, ours.key.bias, ours.value.bias]
-    )
-    theirs.self_attn.out_proj.load_state_dict(ours.out.state_dict())
-    theirs.linear1.load_state_dict(block.mlp.up.state_dict())
-    theirs.linear2.load_state_dict(block.mlp.down.state_dict())
+    copy_block(block, theirs)
     x = torch.randn(2, 9, 32)
     torch.testing.assert_close(block(x), theirs(x), atol=1e-5, rtol=1e-5)
 

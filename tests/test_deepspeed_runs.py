@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 
 from labs.model.counting import forward_flops, multiplied
 from labs.ranks.launch import LaunchError, launch
 from labs.ranks.plans import launch_plan, train_run
-from labs.ranks.workload import CONFIG, batch_of, next_token_loss, untied_gpt
+from labs.ranks.workload import CONFIG, untied_gpt
+from tests.one_process import adam_losses
 
 BATCH, RANKS = 8, 2
 ENV = {"OMP_NUM_THREADS": "1"}
@@ -79,15 +79,7 @@ def test_an_attempt_tells_the_error(runs):
 
 
 def test_parallel_layouts_train_as_one_process(runs):
-    model = untied_gpt()
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
-    losses = []
-    for step in range(2):
-        loss = next_token_loss(model, *batch_of(step, 0, 1, BATCH))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(loss.item())
+    losses = adam_losses(untied_gpt(), 2, BATCH)
     for name in ("pipeline", "tensor"):
         assert runs[name][0]["losses"] == pytest.approx(losses, abs=2e-6)
     assert runs["tensor"][0]["shapes"]["mlp.down.weight"] == [CONFIG.d_model, CONFIG.hidden // 2]

@@ -1,18 +1,15 @@
 """The explorable of the attention chapter computes what PyTorch computes, in a browser."""
 
 import itertools
-import json
 import math
-import re
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
 from labs.model.heads import raw_scores, row_entropy
 from labs.train import pretrained
-from tests.notebooks import code_cells, texts
+from tests.notebooks import explorable_data
 
 CHAPTER = Path(__file__).resolve().parents[1] / "chapters" / "06_attention.ipynb"
 TOKENS = ["She", " told", " him", ",", " and", " told", " him"]
@@ -135,12 +132,7 @@ def test_the_map_follows_the_pointer(figure):
 
 def test_the_chapter_shows_the_scores_of_the_stored_model():
     """nbval leaves the figure's data out of its comparison; here they are computed again."""
-    pages = [t for c in code_cells(nbformat.read(CHAPTER, as_version=4)) for t in texts(c)]
-    page = next(text for text in pages if 'data-explorable="attention"' in text)
-    block = re.search(
-        r'<script type="application/json" class="explorable-data">(.*?)</script>', page
-    )
-    data = json.loads(block[1])
+    data = explorable_data(CHAPTER, "attention")
     stored = pretrained.load("shakespeare-gpt")
     sentence = "".join(data["tokens"]).replace("↵", "\n")
     ids = torch.tensor([stored.tokenizer.encode(sentence)])

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 import yaml
 
+from labs.book.chapter_text import without_fences
 from labs.book.claims import load_questions
 from labs.book.glossary import GlossaryError, by_name, load_symbols, load_terms, pattern
 
@@ -26,7 +27,7 @@ def prose(question):
     """The Markdown of a chapter without code."""
     notebook = nbformat.read(CHAPTERS / f"{question.slug}.ipynb", as_version=4)
     text = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
-    return re.sub(r"(?ms)^(`{3,}).*?^\1`*\s*$|`[^`\n]*`", "", text)
+    return re.sub(r"`[^`\n]*`", "", without_fences(text))
 
 
 def letters(text):

@@ -6,7 +6,6 @@ import json
 import re
 
 import pytest
-import yaml
 
 from labs.book import interview
 from labs.book.chapter_text import notebook_path, places, short_answer
@@ -174,18 +173,8 @@ FAULTS_OF_FOLLOW_UPS = {
 }
 
 
-@pytest.fixture
-def interview_file(tmp_path):
-    def write(*entries: dict):
-        path = tmp_path / "interview.yml"
-        path.write_text(yaml.safe_dump(list(entries), allow_unicode=True), encoding="utf-8")
-        return path
-
-    return write
-
-
-def test_a_good_entry_is_read_and_other_questions_have_their_answer_alone(interview_file):
-    read = load_interviews(interview_file(GOOD))
+def test_a_good_entry_is_read_and_other_questions_have_their_answer_alone(yaml_file):
+    read = load_interviews(yaml_file(GOOD))
     sixth = read[5]
     assert [follow_up.id for follow_up in sixth.follow_ups] == ["q06-f1", "q06-f2"]
     assert [claim.id for claim in sixth.wrong] == GOOD["wrong"]
@@ -194,30 +183,30 @@ def test_a_good_entry_is_read_and_other_questions_have_their_answer_alone(interv
 
 
 @pytest.mark.parametrize(("entry", "message"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_faulty_entry_is_named_in_one_sentence(interview_file, entry, message):
+def test_a_faulty_entry_is_named_in_one_sentence(yaml_file, entry, message):
     with pytest.raises(LedgerError, match=re.escape(message)) as error:
-        load_interviews(interview_file(entry))
+        load_interviews(yaml_file(entry))
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("change", "message"), FAULTS_OF_FOLLOW_UPS.values(), ids=FAULTS_OF_FOLLOW_UPS.keys()
 )
-def test_a_faulty_follow_up_is_named(interview_file, change, message):
+def test_a_faulty_follow_up_is_named(yaml_file, change, message):
     entry = GOOD | {"follow_ups": [FOLLOW_UP | change, FOLLOW_UP | {"id": "q06-f2"}]}
     with pytest.raises(LedgerError, match=re.escape(message)):
-        load_interviews(interview_file(entry))
+        load_interviews(yaml_file(entry))
 
 
-def test_two_entries_of_one_question_are_refused(interview_file):
+def test_two_entries_of_one_question_are_refused(yaml_file):
     with pytest.raises(LedgerError, match="question 6: it has two entries"):
-        load_interviews(interview_file(GOOD, GOOD))
+        load_interviews(yaml_file(GOOD, GOOD))
 
 
-def test_a_chapter_that_is_not_written_shows_its_title_alone(interview_file, monkeypatch):
+def test_a_chapter_that_is_not_written_shows_its_title_alone(yaml_file, monkeypatch):
     questions = [dataclasses.replace(question, written=False) for question in load_questions()]
     monkeypatch.setattr(interview, "load_questions", lambda: questions)
-    read = load_interviews(interview_file(GOOD | {"wrong": ["q06-c02", "q06-c04"]}))
+    read = load_interviews(yaml_file(GOOD | {"wrong": ["q06-c02", "q06-c04"]}))
     assert {(entry.answer, entry.follow_ups, entry.wrong) for entry in read} == {(None, (), ())}
 
     spec = importlib.util.spec_from_file_location("page", ROOT / "_ext" / "interview_page.py")

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -151,4 +152,20 @@ def test_the_commands_stand_in_the_makefile_and_their_results_are_stored():
     costs = json.loads(step_costs.RESULTS.read_text())
     assert set(costs["one-thread"]["results"]) == set(step_costs.VARIANTS)
     assert set(costs["threads"]["results"]) == {"1", "2"}
-    assert {"date", "machine"} <= costs["threads"].keys()
+    for part in costs.values():
+        assert {"date", "machine"} <= part.keys()
+        assert part["others"] < 0.1, "measure on a quiet machine"
+
+
+def test_rounds_take_turns_and_their_median_counts(monkeypatch):
+    monkeypatch.setattr(step_costs, "ROUNDS", 3)
+    order, left = [], {"a": [0.3, 0.1, 0.2], "b": [0.6, 0.6, 0.4]}
+
+    def timed(name):
+        order.append(name)
+        return left[name].pop(0)
+
+    part = step_costs.in_turns({name: partial(timed, name) for name in left})
+    assert order == ["a", "b"] * 3 and 0 <= part["others"] <= 1
+    assert part["results"]["a"] == {"ms": 10.0, "all_ms": [15.0, 5.0, 10.0]}
+    assert part["results"]["b"]["ms"] == 30.0

@@ -295,25 +295,15 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def ledger_file(tmp_path):
-    def write(*entries: dict):
-        path = tmp_path / "claims.yml"
-        path.write_text(yaml.safe_dump(list(entries), allow_unicode=True), encoding="utf-8")
-        return path
-
-    return write
-
-
-def test_a_good_entry_is_read(ledger_file):
-    (entry,) = load_claims(ledger_file(GOOD))
+def test_a_good_entry_is_read(yaml_file):
+    (entry,) = load_claims(yaml_file(GOOD))
     assert entry.source == (Source("vaswani2017attention", "sec. 3"),)
     assert entry.anchor == "claim-q06-c01"
 
 
-def test_what_was_read_instead_of_a_source_stands_beside_it(ledger_file):
+def test_what_was_read_instead_of_a_source_stands_beside_it(yaml_file):
     item = GOOD["source"][0] | {"through": "abstract <only>"}
-    (entry,) = load_claims(ledger_file(GOOD | {"source": [item]}))
+    (entry,) = load_claims(yaml_file(GOOD | {"source": [item]}))
     (source,) = entry.source
     assert source == Source("vaswani2017attention", "sec. 3", "abstract <only>")
     assert ledger_page._source(source).endswith("</a>, sec. 3 (read: abstract &lt;only&gt;)")
@@ -322,19 +312,19 @@ def test_what_was_read_instead_of_a_source_stands_beside_it(ledger_file):
 
 
 @pytest.mark.parametrize(("change", "message"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_faulty_entry_is_named_in_one_sentence(ledger_file, change, message):
+def test_a_faulty_entry_is_named_in_one_sentence(yaml_file, change, message):
     with pytest.raises(LedgerError, match=re.escape(message)) as error:
-        load_claims(ledger_file(GOOD | change))
+        load_claims(yaml_file(GOOD | change))
     assert str(error.value).startswith(("q06-c01: ", "q07-c01: "))
     assert "\n" not in str(error.value)
 
 
-def test_faults_of_the_whole_file(ledger_file, tmp_path):
+def test_faults_of_the_whole_file(yaml_file, tmp_path):
     with pytest.raises(LedgerError, match="used by two claims"):
-        load_claims(ledger_file(GOOD, copy.deepcopy(GOOD)))
+        load_claims(yaml_file(GOOD, copy.deepcopy(GOOD)))
     missing = {key: value for key, value in GOOD.items() if key != "checked"}
     with pytest.raises(LedgerError, match="missing or unknown fields: checked"):
-        load_claims(ledger_file(missing | {"id": "q06-c02"}))
+        load_claims(yaml_file(missing | {"id": "q06-c02"}))
     with pytest.raises(LedgerError, match="cannot be read"):
         load_claims(tmp_path / "absent.yml")
     for name, text, message in [

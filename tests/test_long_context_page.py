@@ -86,6 +86,13 @@ def test_every_control_changes_the_picture(figure):
         drawn = figure.inner_html(".explorable-stage svg")
 
 
+def test_bytes_are_shown_in_binary_units(figure):
+    """128 KiB a token and 16 GiB at 131,072, as chapter 1 counts them; GPUs are sold in GB."""
+    assert figure.inner_text("[data-output=token]").strip() == "128 KiB"
+    assert figure.inner_text("[data-output=kept]").strip() == "16 GiB"
+    assert "80 GB, or 74.5 GiB" in figure.inner_text("[data-control=gpu]")
+
+
 def test_it_moves_from_the_keyboard(figure):
     before = figure.get_attribute("[data-output=kept]", "data-value")
     figure.focus("[data-control=tokens]")

@@ -6,7 +6,6 @@ import re
 import statistics
 from pathlib import Path
 
-import nbformat
 import pytest
 import torch
 
@@ -26,7 +25,7 @@ from labs.train.masking_page import (
 )
 from labs.train.objectives import IGNORE, mask_tokens
 from labs.train.pretrained import MODELS
-from tests.notebooks import code_cells, texts
+from tests.notebooks import explorable_data
 
 CHAPTER = Path(__file__).resolve().parents[1] / "chapters" / "11_mlm.ipynb"
 WORDS = WordPieceTokenizer.load(MODELS / "shakespeare-bert" / "vocab.txt")
@@ -172,11 +171,6 @@ def test_a_typed_sentence_is_cut_at_once_and_reset_brings_the_first_back(figure)
 
 def test_the_chapter_shows_the_books_vocabulary():
     """nbval compares one line of the figure; here its data are made again."""
-    pages = [t for c in code_cells(nbformat.read(CHAPTER, as_version=4)) for t in texts(c)]
-    page = next(text for text in pages if 'data-explorable="masking"' in text)
-    block = re.search(
-        r'<script type="application/json" class="explorable-data">(.*?)</script>', page
-    )
-    data = json.loads(block[1])
+    data = explorable_data(CHAPTER, "masking")
     assert data == json.loads(json.dumps(page_data(WORDS, data["text"])))
     assert example(WORDS, data["text"], 1, 0.15, RECIPES[0]).inputs != cut(WORDS, data["text"])[0]

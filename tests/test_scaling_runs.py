@@ -10,6 +10,7 @@ from labs.ranks.launch import launch
 from labs.ranks.replicas import mask_padding, summed_loss
 from labs.ranks.tensor_parallel import own_piece
 from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from tests.one_process import adam_losses
 
 BATCH, RANKS = 8, 4
 LENGTHS = [64, 64, 64, 64, 8, 8, 8, 8]
@@ -89,14 +90,8 @@ def test_a_copy_at_the_start_is_what_keeps_ranks_together(runs):
 
 
 def test_a_grid_trains_as_one_process(runs):
-    model, losses = small_gpt(), []
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
-    for step in range(2):
-        loss = next_token_loss(model, *batch_of(step, 0, 1, BATCH))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(loss.item())
+    model = small_gpt()
+    losses = adam_losses(model, 2, BATCH)
     grid = runs["grid"]
     assert np.allclose(grid[0]["losses"], losses, atol=1e-5)
     assert [r["tensor_group"] for r in grid] == [[0, 1], [0, 1], [2, 3], [2, 3]]

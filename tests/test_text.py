@@ -48,6 +48,12 @@ def test_english_chinese_pairs():
     assert chinese > 25_000
 
 
+def test_python_code_is_code():
+    modules = corpus.python_code()
+    assert len(modules) == 52 and all(m.data.isascii() for m in modules)
+    assert all("\ndef " in m.text or "\nclass " in m.text for m in modules)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="train, validation, test"):
         corpus.split("dev")

@@ -7,6 +7,7 @@ from torch import nn
 from labs.model.attention import document_mask, padding_mask
 from labs.model.layers import GeluMLP, LayerNorm, RMSNorm, SwiGLU
 from labs.model.transformer import GPT, Config, count_parameters
+from tests.torch_layers import copy_block
 
 TINY = Config(vocab_size=50, context_length=16, n_layers=2, n_heads=4, d_model=32)
 VARIANTS = {
@@ -69,16 +70,7 @@ def test_block_equals_torch_encoder_layer():
     theirs = nn.TransformerEncoderLayer(
         32, 4, 128, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     ).eval()
-    ours = block.attention
-    theirs.self_attn.in_proj_weight.data = torch.cat(
-        [ours.query.weight, ours.key.weight, ours.value.weight]
-    )
-    theirs.self_attn.in_proj_bias.data = torch.cat(
-        [ours.query.bias, ours.key.bias, ours.value.bias]
-    )
-    theirs.self_attn.out_proj.load_state_dict(ours.out.state_dict())
-    theirs.linear1.load_state_dict(block.mlp.up.state_dict())
-    theirs.linear2.load_state_dict(block.mlp.down.state_dict())
+    copy_block(block, theirs)
     x = torch.randn(2, 9, 32)
     causal = nn.Transformer.generate_square_subsequent_mask(9)
     torch.testing.assert_close(block(x), theirs(x, src_mask=causal), atol=1e-5, rtol=1e-5)

@@ -19,7 +19,7 @@ def stored():
 def test_files_are_small_and_complete(stored):
     assert (trunks.FOLDER / "weights.safetensors").stat().st_size <= 10_000_000
     assert set(stored.models) == set(stored.losses) == set(stored.settings.runs)
-    assert len(stored.models) == 12
+    assert len(stored.models) == 15
     recipe = stored.settings.recipe
     assert all(len(c) == recipe.steps // trunks.STRIDE for c in stored.losses.values())
     positions = recipe.steps * recipe.batch_size * recipe.context_length
@@ -46,7 +46,8 @@ def test_the_text_is_plain_and_the_tokenizer_loses_nothing(stored):
 def test_objectives(stored):
     made = {name: trunks.objective(name, stored.tokenizer) for name in trunks.OBJECTIVES}
     assert made["causal"] is causal and isinstance(made["spans"], Spans)
-    assert isinstance(made["masked"], Masked) and made["masked"] == made["shuffled"]
+    assert isinstance(made["masked"], Masked)
+    assert made["masked"] == made["shuffled"] == made["code"]
     windows = torch.randint(1000, (8, 65), generator=torch.Generator().manual_seed(0))
     for make in made.values():
         examples = make(windows, torch.Generator().manual_seed(1))
@@ -70,6 +71,17 @@ def test_shuffling_keeps_every_token(stored):
     run = trunks.make_trainer("shuffled", 0, tokens, stored.tokenizer, stored.settings)
     assert not torch.equal(run.tokens, tokens)
     assert torch.equal(run.tokens.sort().values, tokens.sort().values)
+
+
+def test_code_is_another_text_of_the_same_length(stored):
+    tokens = torch.arange(3000) % 1000
+    run = trunks.make_trainer("code", 0, tokens, stored.tokenizer, stored.settings)
+    assert len(run.tokens) == len(tokens)
+    assert "import " in stored.tokenizer.decode(run.tokens.tolist())
+    plays = trunks.encode_plain(stored.tokenizer, "train")
+    assert len(trunks.encode_code(stored.tokenizer, len(plays))) == len(plays)
+    with pytest.raises(ValueError, match="The modules have"):
+        trunks.encode_code(stored.tokenizer, 10_000_000)
 
 
 def test_a_damaged_file_is_noticed(tmp_path, monkeypatch):

@@ -16,7 +16,6 @@ _PLACE = re.compile(
     r"|^\*\*\d+\. +(?P<run_in>.+?)\.?\*\*"  # **2. A census.** names what follows; it has no id
     r"|^\((?P<anchor>[\w-]+)\)=$"
 )
-_FENCED = re.compile(r"(?ms)^(`{3,}).*?^\1`*\s*$")
 
 
 def notebook_path(question: Question) -> Path:
@@ -45,11 +44,16 @@ def places(question: Question) -> dict[str, str]:
     found: dict[str, str] = {}
     heading = question.title
     for text in _markdown(notebook_path(question)):
-        for match in _PLACE.finditer(_FENCED.sub("", text)):
+        for match in _PLACE.finditer(without_fences(text)):
             heading = match["heading"] or match["run_in"] or heading
             if not match["run_in"]:
                 found.setdefault(match["anchor"] or make_id(match["heading"]), heading)
     return found
+
+
+def without_fences(text: str) -> str:
+    """Markdown without its fenced blocks, where a `#` begins no heading."""
+    return re.sub(r"(?ms)^(`{3,}).*?^\1`*\s*$", "", text)
 
 
 @functools.cache

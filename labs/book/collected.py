@@ -15,6 +15,7 @@ from bs4 import BeautifulSoup
 from docutils.nodes import make_id
 from nbformat import NotebookNode
 
+from labs.book.chapter_text import without_fences
 from labs.book.claims import Question, load_questions
 
 CHAPTERS = Path(__file__).resolve().parents[2] / "chapters"
@@ -108,6 +109,5 @@ def _cells_below_headings(notebook: NotebookNode) -> Iterator[tuple[NotebookNode
         if cell.cell_type == "code":
             yield cell, make_id(words), re.sub(r"\\sqrt\{(\w)_?(\w*)\}", r"√\1\2", words)
             continue
-        text = re.sub(r"(?ms)^(`{3,}).*?^\1`*\s*$", "", cell.source)
-        for heading in re.findall(r"(?m)^#{2,4} +(.+?) *#*$", text):
+        for heading in re.findall(r"(?m)^#{2,4} +(.+?) *#*$", without_fences(cell.source)):
             words = re.sub(r"[`*$]", "", heading)

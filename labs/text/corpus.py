@@ -119,6 +119,15 @@ def _pairs(catalogue: dict) -> Iterator[tuple[str, str]]:
 
 
 @cache
+def python_code() -> tuple[Document, ...]:
+    """Large modules of scikit-learn, comments and documentation included: a domain of its own."""
+    source = manifest()["scikit_learn_code"]
+    return tuple(
+        Document(entry["file"], _read_checked(source, entry), "train") for entry in source["files"]
+    )
+
+
+@cache
 def english_chinese() -> tuple[tuple[str, str], ...]:
     """Interface messages in English and Simplified Chinese, without duplicates, in fixed order."""
     source = manifest()["jupyterlab_zh_cn"]

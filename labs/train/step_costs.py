@@ -3,7 +3,7 @@
 `python -m labs.train.step_costs` times the steps of nanoGPT's recipe with one change each and
 stores `data/measurements/step_costs.json`. The steps to a loss stay what they are, so the time of
 a step decides. `--only one-thread` and `--only threads` measure a part: time them on a quiet
-machine.
+machine. How quiet it was is stored: the share of all cores' time that other programs took.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +27,7 @@ from labs.train.ladder import CONTEXT, NANOGPT, Run
 from labs.train.losses import chunked_cross_entropy
 
 RESULTS = DATA / "measurements" / "step_costs.json"
-ROUNDS, STEPS = 3, 20
+ROUNDS, STEPS = 6, 20
 
 
 class OneByOne(Run):
@@ -93,41 +95,55 @@ def seconds_of(run: Run, steps: int) -> float:
     return time.perf_counter() - start
 
 
-def on_one_thread() -> dict:
-    """Milliseconds a step of every variant; the seconds of its first two steps beside it.
+def busy_seconds() -> tuple[float, float]:
+    """Processor seconds so far: of this process, and of all programs on all cores."""
+    everything = psutil.cpu_times()
+    return time.process_time(), everything.user + everything.system
 
-    The variants take turns, so that a slow minute of the machine is shared by all.
+
+def in_turns(measures: dict[str, Callable[[], float]]) -> dict:
+    """Milliseconds a step of each, in rounds, so that all share a slow minute of the machine.
+
+    `others` is the share of all cores' time that other programs took meanwhile.
     """
+    times: dict[str, list[float]] = {name: [] for name in measures}
+    start, before = time.perf_counter(), busy_seconds()
+    for _ in range(ROUNDS):
+        for name, seconds in measures.items():
+            times[name].append(round(1e3 * seconds() / STEPS, 2))
+    own, everything = (b - a for a, b in zip(before, busy_seconds(), strict=True))
+    available = psutil.cpu_count() * (time.perf_counter() - start)
+    results = {
+        name: {"ms": round(statistics.median(ms), 2), "all_ms": ms} for name, ms in times.items()
+    }
+    return {"results": results, "others": round(max(0.0, everything - own) / available, 3)}
+
+
+def on_one_thread() -> dict:
+    """Every variant in turn; the seconds of its first two steps beside it."""
     set_threads(1)
     runs = {name: make() for name, make in VARIANTS.items()}
     first = {name: seconds_of(run, 2) for name, run in runs.items()}
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(ROUNDS):
-        for name, run in runs.items():
-            times[name].append(1e3 * seconds_of(run, STEPS) / STEPS)
-    return {
-        name: {
-            "ms": round(statistics.median(times[name]), 2),
-            "all_ms": [round(t, 2) for t in times[name]],
-            "first_two_steps_s": round(first[name], 2),
-        }
-        for name in runs
-    }
+    part = in_turns({name: partial(seconds_of, run, STEPS) for name, run in runs.items()})
+    for name, result in part["results"].items():
+        result["first_two_steps_s"] = round(first[name], 2)
+    return part
 
 
 def by_threads() -> dict:
-    """Milliseconds a step on 1 and on 2 threads, taking turns.
+    """A step on 1 and on 2 threads in turn.
 
     A thread that waits for a core which another program uses holds up its sibling: measured on
     cores that are not free, the second thread costs instead of helping.
     """
-    run, times = Run(NANOGPT), {1: [], 2: []}
-    for _ in range(ROUNDS):
-        for n in times:
-            set_threads(n)
-            seconds_of(run, 2)
-            times[n].append(1e3 * seconds_of(run, STEPS) / STEPS)
-    return {str(n): round(statistics.median(t), 2) for n, t in times.items()}
+    run = Run(NANOGPT)
+
+    def on(threads: int) -> float:
+        set_threads(threads)
+        seconds_of(run, 2)
+        return seconds_of(run, STEPS)
+
+    return in_turns({str(n): partial(on, n) for n in (1, 2)})
 
 
 PARTS = {"one-thread": on_one_thread, "threads": by_threads}
@@ -140,7 +156,7 @@ def main() -> None:
     stored = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for name, measure in PARTS.items():
         if only in (None, name):
-            part = {"results": measure(), "date": date.today().isoformat(), "machine": versions()}
+            part = {**measure(), "date": date.today().isoformat(), "machine": versions()}
             stored[name] = {**part, "device": str(device())}
             print(name, json.dumps(stored[name]), flush=True)
     partial = RESULTS.with_suffix(".partial")

@@ -3,6 +3,8 @@
 `data/models/objective-trunks/` holds the settings (`trunks.yml`), the tokenizer, the weights of all
 runs as float16, the loss curves and a record. A run is an objective and a seed; all runs see the
 same number of token positions of the same text, which is plain: lower-case and without line breaks.
+Two more are the masked objective on other data: `shuffled` on the same tokens in random order,
+`code` on as many tokens of Python.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -31,12 +34,7 @@ from labs.train.training import Recipe
 FOLDER = MODELS / "objective-trunks"
 MASK = "[MASK]"
 SENTINELS = tuple(f"<{letter}>" for letter in "XYZWVUTS")
-OBJECTIVES = (
-    "causal",
-    "masked",
-    "spans",
-    "shuffled",
-)  # shuffled: masked, on tokens in random order
+OBJECTIVES = ("causal", "masked", "spans", "shuffled", "code")
 EXACT = 10  # so many first losses are kept one by one, the rest as means of blocks of STRIDE
 STRIDE = 50
 
@@ -80,8 +78,19 @@ def make_tokenizer(vocab_size: int) -> BPETokenizer:
 
 def encode_plain(tokenizer: BPETokenizer, split: str) -> Tensor:
     """Ids (N,) of all works of a split as plain text, each after an end-of-text token."""
+    return _encode(tokenizer, corpus.split(split))
+
+
+def encode_code(tokenizer: BPETokenizer, length: int) -> Tensor:
+    """Ids (length,) of Python modules, made plain as the plays are; ValueError: too few."""
+    ids = _encode(tokenizer, corpus.python_code())
+    if len(ids) < length:
+        raise ValueError(f"The modules have {len(ids)} tokens, not {length}.")
+    return ids[:length]
+
+
+def _encode(tokenizer: BPETokenizer, works: Iterable[corpus.Document]) -> Tensor:
     end = tokenizer.special[END_OF_TEXT]
-    works = corpus.split(split)
     return torch.tensor([i for w in works for i in [end, *tokenizer.encode(plain(w.text))]])
 
 
@@ -106,7 +115,9 @@ def untrained(name: str, seed: int, config: Config) -> GPT:
 def make_trainer(
     name: str, seed: int, tokens: Tensor, tokenizer: BPETokenizer, shared: Settings
 ) -> ObjectiveTrainer:
-    """A run at its first step."""
+    """A run at its first step; `tokens` are those of the plays."""
+    if name == "code":
+        tokens = encode_code(tokenizer, len(tokens))
     if name == "shuffled":
         tokens = tokens[torch.randperm(len(tokens), generator=torch.Generator().manual_seed(seed))]
     model = untrained(name, seed, shared.config)

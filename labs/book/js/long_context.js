@@ -8,7 +8,13 @@ Explorable.register("long_context", (ui) => {
   const words = (names) => names.map((name) => [name, name]);
   const powers = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => 2 ** (low + i));
   const count = (n) => (n >= 1024 ? `${n / 1024} Ki` : `${n}`);
-  const bytes = (n) => ui.format.si(n, "B");
+  const GIB = 2 ** 30;
+  /** 131072 -> "128 KiB": binary prefixes, 1 KiB = 1024 B. */
+  function bytes(n) {
+    const step = n < 1 ? 0 : Math.min(4, Math.floor(Math.log2(n) / 10));
+    return `${significant(n / 1024 ** step, 3)} ${["B", "KiB", "MiB", "GiB", "TiB"][step]}`;
+  }
+  const sold = (g) => `${g} GB, or ${significant((g * 1e9) / GIB, 3)} GiB`; // GPUs are sold in GB
 
   ui.select({ name: "model", label: "Model", options: words(Object.keys(models)), value: start.model });
   ui.select({ name: "kind", label: "Keys and values", options: [["MHA", "MHA: one pair a head"], ["GQA", "GQA: 8 pairs"], ["MQA", "MQA: one pair"], ["MLA", "MLA: one latent"]], value: start.kind });
@@ -17,7 +23,7 @@ Explorable.register("long_context", (ui) => {
   ui.slider({ name: "window", label: "Window, tokens", steps: powers(9, 15), value: start.window, show: count });
   ui.select({ name: "bits", label: "Cache precision", options: [16, 8, 4].map((b) => [b, `${b} bit`]), value: start.bits });
   ui.slider({ name: "batch", label: "Sequences at once", steps: powers(0, 8), value: start.batch });
-  ui.select({ name: "gpu", label: "Memory", options: [24, 80, 141, 640].map((g) => [g, g === 640 ? "8 GPUs, 640 GB" : `${g} GB`]), value: start.gpu });
+  ui.select({ name: "gpu", label: "Memory", options: [24, 80, 141, 640].map((g) => [g, (g === 640 ? "8 GPUs, " : "") + sold(g)]), value: start.gpu });
 
   const outputs = {
     token: ui.output({ name: "token", label: "cache for one more token", show: bytes }),
@@ -52,24 +58,24 @@ Explorable.register("long_context", (ui) => {
     return { kept, weights, read, linear, attention, token: size * growing };
   }
 
-  const [LEFT, RIGHT, TOP, HIGH] = [84, 16, 12, 190];
+  const [LEFT, RIGHT, TOP, HIGH] = [88, 16, 12, 190];
   const picture = ui.svg("svg", { role: "img" });
   const legend = ui.html("p", { style: "margin:0 0 .3rem;font-size:.85rem" },
-    "Gigabytes of weights (below) and caches (above) against tokens of context; dashed: the memory.");
+    "GiB of weights (below) and caches (above) against tokens of context; dashed: the memory.");
   ui.stage.append(legend, picture);
   const text = (x, y, label, extra = {}) => ui.svg("text", { x, y, fill: "currentColor", "font-size": 13, ...extra }, label);
   const axis = powers(10, 20);
 
   function draw(v, width) {
     const at = axis.map((tokens) => ({ tokens, weights: cost(v, tokens).weights, all: cost(v, tokens).weights + v.batch * cost(v, tokens).kept }));
-    const [low, high] = [9, 13];
-    const y = (n) => TOP + HIGH * (1 - Math.min(1, Math.max(0, (Math.log10(n) - low) / (high - low))));
+    const [low, high] = [0, 4]; // powers of ten, in GiB
+    const y = (n) => TOP + HIGH * (1 - Math.min(1, Math.max(0, (Math.log10(n / GIB) - low) / (high - low))));
     const x = (i) => LEFT + ((width - LEFT - RIGHT) * i) / (axis.length - 1);
     const line = (key) => at.map((p, i) => `${x(i).toFixed(1)},${y(p[key]).toFixed(1)}`).join(" ");
     const here = axis.indexOf(v.tokens);
     const parts = [1, 10, 100, 1000, 10000].map((g) => [
-      ui.svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(g * 1e9), y2: y(g * 1e9), stroke: "currentColor", opacity: 0.2 }),
-      text(LEFT - 6, y(g * 1e9) + 4, `${g.toLocaleString("en-US")} GB`, { "text-anchor": "end" }),
+      ui.svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(g * GIB), y2: y(g * GIB), stroke: "currentColor", opacity: 0.2 }),
+      text(LEFT - 6, y(g * GIB) + 4, `${g.toLocaleString("en-US")} GiB`, { "text-anchor": "end" }),
     ]).flat();
     const ground = `${x(axis.length - 1)},${TOP + HIGH} ${LEFT},${TOP + HIGH}`;
     parts.push(
@@ -100,6 +106,6 @@ Explorable.register("long_context", (ui) => {
     picture.setAttribute("viewBox", `0 0 ${width} ${TOP + HIGH + 26}`);
     picture.setAttribute("width", width);
     picture.setAttribute("aria-label",
-      `Memory against context length from 1 Ki to 1,024 Ki tokens. At ${count(v.tokens)} tokens: ${bytes(now.weights)} of weights and ${bytes(v.batch * now.kept)} of caches; the memory is ${v.gpu} GB.`);
+      `Memory against context length from 1 Ki to 1,024 Ki tokens. At ${count(v.tokens)} tokens: ${bytes(now.weights)} of weights and ${bytes(v.batch * now.kept)} of caches; the memory is ${sold(v.gpu)}.`);
   };
 });
