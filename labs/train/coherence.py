@@ -36,7 +36,7 @@ def drawn(docs: Sequence[Sequence[Span]], count: int, seed: int) -> dict[str, li
 
 
 @torch.no_grad()
-def features(
+def joint_features(
     model: BertForPretraining, tokenizer: WordPieceTokenizer, pairs: Sequence[Pair]
 ) -> np.ndarray:
     """What the NSP head sees of pairs that the encoder reads together: (n, 3 d_model)."""
@@ -139,7 +139,7 @@ def measure(
     """
     held_out = drawn(documents("validation") + documents("test"), TEST, 100 + seed)
     old, new = (
-        {kind: features(model, tokenizer, pairs) for kind, pairs in found.items()}
+        {kind: joint_features(model, tokenizer, pairs) for kind, pairs in found.items()}
         for found in (drawn(documents("train"), TRAIN, 200 + seed), held_out)
     )
     heads = {kind: new_head().fit(*with_labels(old, kind)) for kind in KINDS}
@@ -147,7 +147,7 @@ def measure(
     pairs = [pair for pair in held_out["next"] if can_be_shuffled(pair, tokenizer)]
     rng = random.Random(seed)
     ordered, mixed = (
-        heads["other"].decision_function(features(model, tokenizer, part))
+        heads["other"].decision_function(joint_features(model, tokenizer, part))
         for part in (pairs, [shuffled(pair, rng) for pair in pairs])
     )
     return found | {
