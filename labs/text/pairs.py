@@ -41,10 +41,15 @@ class Pair:
     is_next: bool
 
 
+def split_sentences(text: str) -> tuple[str, ...]:
+    """The sentences of a text: each ends in a full stop, a question or an exclamation mark."""
+    return tuple(s for s in re.split(r"(?<=[.!?])\s+", text) if s)
+
+
 @cache
 def sentences(work: str) -> tuple[str, ...]:
     """The sentences of a work's plain text (lower-case, without speakers and directions)."""
-    return tuple(s for s in re.split(r"(?<=[.!?])\s+", speech_text(work)) if s)
+    return split_sentences(speech_text(work))
 
 
 @cache

@@ -27,65 +27,18 @@ from labs.model.bert import BertForPretraining
 from labs.model.pooling import sentence_vectors
 from labs.text import corpus
 from labs.text.labelled import Window, balanced, labelled, split_by_work, split_within
-from labs.text.pairs import KINDS, Pair, documents, make_pairs
+from labs.text.pairs import Pair, documents, make_pairs
 from labs.text.wordpiece import WordPieceTokenizer
-from labs.train import pretrained
+from labs.train import coherence, pretrained
 from labs.train.masked import hide
 from labs.train.optim import adamw, warmup_cosine
+from labs.train.pair_head import PairHead, encode_pairs, framed_pairs, visible
 
 MEASURED = corpus.DATA / "measurements" / "next_sentence.json"
 MODEL, ARMS, SEEDS = "shakespeare-bert", ("MLM", "MLM + NSP"), (0, 1, 2, 3)
 STEPS, BATCH, RATE, WARMUP = 600, 16, 1e-3, 50
-LONGEST = 64  # tokens of a span
 # Windows of each label for the probe's training and its test; histories are not held out.
 TASKS = {"verse": (600, 290), "genre": (600, 600), "work": (40, 18)}
-
-
-def framed_pairs(
-    pairs: Sequence[Pair], tokenizer: WordPieceTokenizer, longest: int = LONGEST
-) -> tuple[Tensor, Tensor]:
-    """[CLS] A [SEP] B [SEP], padded: ids and segment types, both (B, T).
-
-    A keeps its last `longest` tokens and B its first: what follows stays next to what it follows.
-    """
-    rows = [
-        tokenizer.frame(
-            tokenizer.encode(pair.first.text)[-longest:],
-            tokenizer.encode(pair.second.text)[:longest],
-        )
-        for pair in pairs
-    ]
-    width = max(len(ids) for ids, _ in rows)
-    ids = [ids + [tokenizer.pad] * (width - len(ids)) for ids, _ in rows]
-    types = [types + [0] * (width - len(types)) for _, types in rows]
-    return torch.tensor(ids), torch.tensor(types)
-
-
-def visible(ids: Tensor, tokenizer: WordPieceTokenizer) -> Tensor:
-    """Attention mask (B, 1, 1, T): padding is not looked at."""
-    return (ids != tokenizer.pad)[:, None, None]
-
-
-class PairHead(nn.Module):
-    """The two logits from the mean vectors u, v of both segments: linear in u⊙v, |u-v| and u-v.
-
-    u and v are scaled to length √d. A linear layer on [CLS] would have to find the product u⊙v by
-    itself, and a model of this size and budget does not.
-    """
-
-    def __init__(self, d_model: int):
-        super().__init__()
-        self.linear = nn.Linear(3 * d_model, 2)
-        nn.init.normal_(self.linear.weight, std=0.02)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, x: Tensor, types: Tensor, keep: Tensor) -> Tensor:
-        """Encoded pairs (B, T, d_model), types and non-padding (B, T) to logits (B, 2)."""
-        u, v = (
-            F.normalize((x * at[..., None]).sum(1), dim=-1) * x.size(-1) ** 0.5
-            for at in ((types == 0) & keep, (types == 1) & keep)
-        )
-        return self.linear(torch.cat((u * v, (u - v).abs(), u - v), 1))
 
 
 def started(seed: int) -> tuple[BertForPretraining, PairHead, WordPieceTokenizer]:
@@ -113,15 +66,6 @@ def training_pairs(arm: str, seed: int) -> list[Pair]:
         return true
     false, rng = make_pairs(docs, "other", count, seed, share=0.0), random.Random(seed)
     return [pair[rng.randrange(2)] for pair in zip(true, false, strict=True)]
-
-
-def encode_pairs(
-    model: BertForPretraining, head: PairHead, ids: Tensor, types: Tensor, pad: int
-) -> tuple[Tensor, Tensor]:
-    """Ids (possibly hidden) and types (B, T): last layer (B, T, d_model), pair logits (B, 2)."""
-    keep = ids != pad
-    x = model.bert(ids, types, keep[:, None, None])
-    return x, head(x, types, keep)
 
 
 def is_other(pairs: Sequence[Pair]) -> Tensor:
@@ -156,23 +100,6 @@ def train(
         optimizer.step()
         losses.append((masked.item(), paired.item()))
     return model.eval(), head, losses
-
-
-@torch.no_grad()
-def next_accuracy(
-    model: BertForPretraining,
-    head: PairHead,
-    tokenizer: WordPieceTokenizer,
-    pairs: Sequence[Pair],
-) -> float:
-    """Share of pairs whose label the head gives."""
-    right = 0
-    for start in range(0, len(pairs), 64):
-        batch = pairs[start : start + 64]
-        ids, types = (x.to(device()) for x in framed_pairs(batch, tokenizer))
-        _, logits = encode_pairs(model, head, ids, types, tokenizer.pad)
-        right += (logits.argmax(-1) == is_other(batch)).sum().item()
-    return right / len(pairs)
 
 
 @torch.no_grad()
@@ -226,9 +153,7 @@ def make_run(arm: str, seed: int) -> dict:
     run["curve"] = np.array(losses).reshape(-1, 20, 2).mean(1).tolist()
     run["masked"] = masked_loss(model, tokenizer, make_pairs(held_out, "other", 1000, 9, share=1.0))
     run["probes"] = {task: probe_accuracy(model, tokenizer, task) for task in TASKS}
-    if arm != "MLM":
-        tests = {kind: make_pairs(held_out, kind, 1000, 9) for kind in KINDS}
-        run["next"] = {k: next_accuracy(model, head, tokenizer, p) for k, p in tests.items()}
+    run |= coherence.measure(model, None if arm == "MLM" else head, tokenizer, seed)
     about = {"date": date.today().isoformat(), "machine": versions()}
     return run | about | {"seconds": round(time.perf_counter() - start)}
 
