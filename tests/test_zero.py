@@ -69,12 +69,11 @@ def test_bytes_before_the_step(runs, config):
 def test_shards_are_disjoint_and_cover_everything(runs):
     for stage in (1, 2, 3):
         results = runs[stage, 4, "mixed"]
-        for unit, size in results[0]["unit_elements"].items():
-            owned = sorted(
-                (a, b) for result in results for name, a, b in result["owned"] if name == unit
-            )
-            assert [a for a, _ in owned] == [0, *(b for _, b in owned[:-1])]
-            assert owned[-1][1] == size
+        owned = sorted(interval for result in results for interval in result["owned"])
+        assert [a for a, _ in owned] == [0, *(b for _, b in owned[:-1])]
+        assert owned[-1][1] == results[0]["elements"]
+        for result in results:
+            assert sum(b - a for a, b in result["owned"]) == results[0]["padded"] // 4
 
 
 def test_traffic_is_the_papers(runs):

@@ -42,6 +42,25 @@ def nonzero_share(unit_params: list[nn.Parameter]) -> float:
     return torch.count_nonzero(grads).item() / grads.numel()
 
 
+def owned_elements(config: dict, group: dist.ProcessGroup) -> list[list[int]]:
+    """Intervals [first, last + 1) of the model's elements whose optimizer states this rank holds.
+
+    Read off the rank's own memory: every parameter element is set to its number in the model before
+    it is handed to `Zero`, and the fp32 shards there tell which numbers arrived.
+    """
+    model, start = small_gpt("fp32"), 1
+    for p in model.parameters():
+        numbers = torch.arange(start, start + p.numel(), device=p.device)
+        p.data = numbers.float().view_as(p)  # exact below 2 ** 24
+        start += p.numel()
+    zero = Zero(model, model.blocks, Ring(group), config["stage"], adam(lr=1e-3))
+    numbers = torch.cat([unit.master for unit in zero.units]).long().cpu()
+    numbers = numbers[numbers > 0].sort().values - 1  # zeros are padding
+    cuts = (numbers.diff() != 1).nonzero().flatten().add(1).tolist()
+    runs = zip([0, *cuts], [*cuts, len(numbers)], strict=True)
+    return [[int(numbers[a]), int(numbers[b - 1]) + 1] for a, b in runs]
+
+
 def train_by_hand(config: dict, rank: int, group: dist.ProcessGroup) -> dict:
     """A few Adam steps at `config["stage"]`; bytes are counted on the tensors that are alive."""
     ranks, precision, batch = config["ranks"], config["precision"], config["batch"]
@@ -59,13 +78,12 @@ def train_by_hand(config: dict, rank: int, group: dist.ProcessGroup) -> dict:
         before_step = zero.state_bytes()
         zero.step()
         losses.append(mean_over(group, loss))
-    owned = [(u.name, ring.rank * u.shard_size, (ring.rank + 1) * u.shard_size) for u in zero.units]
     return {
         "losses": losses,
         "elements": elements,
         "padded": sum(u.shard_size * ranks for u in zero.units),
         "unit_elements": {u.name: u.shard_size * ranks for u in zero.units},
-        "owned": owned if config["stage"] else [(u.name, 0, len(u.full)) for u in zero.units],
+        "owned": owned_elements(config, group),
         "before_step": before_step,
         "after_step": zero.state_bytes(),
         "sent": dict(ring.sent),
