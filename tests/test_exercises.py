@@ -133,6 +133,7 @@ def without(key):
         ({**NUMBERS, "mistakes": 2 * NUMBERS["mistakes"][:1]}, "a hint of its own"),
         ({**NUMBERS, "tolerance": 1}, "unknown fields: tolerance"),
         ({**NUMBERS, "answer": ["2e11", 0.5]}, "'2e11' is a word to YAML"),
+        ({**NUMBERS, "answer": [True, False]}, "truth values can be guessed"),
         ({**NUMBERS, "id": "q01-e7"}, "its id is 'q01-e7'"),
     ],
 )

@@ -157,6 +157,7 @@ def _exercise(entry: Any, name: str) -> Exercise:
         **{k: float(entry[k]) for k in ("absolute", "relative") if k in entry},
     )
     _numbers_are_numbers(exercise.answer, name)
+    _more_than_a_coin(exercise)
     _distinct(exercise)
     return exercise
 
@@ -169,6 +170,13 @@ def _numbers_are_numbers(answer: Any, name: str) -> None:
             _numbers_are_numbers(part, name)
         looks = isinstance(part, str) and re.fullmatch(r"[-+]?[\d.]+(e\d+)?", part)
         _require(not looks, name, f"{part!r} is a word to YAML; write a number, as in 2e+11")
+
+
+def _more_than_a_coin(exercise: Exercise) -> None:
+    """An answer made of truth values alone is guessed by one reader in two or in four."""
+    parts = exercise.answer if isinstance(exercise.answer, list) else [exercise.answer]
+    guessed = exercise.arguments is None and all(isinstance(part, bool) for part in parts)
+    _require(not guessed, exercise.id, "truth values can be guessed; ask for the numbers")
 
 
 def _distinct(exercise: Exercise) -> None:
