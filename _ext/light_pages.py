@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import posixpath
 import re
 from collections.abc import Iterator
@@ -97,6 +98,7 @@ def whole_sheet(static: Path, name: str) -> str:
 
 def keep_icons(static: Path, css: str) -> str:
     """Write the icon font with the icons that `css` names alone, and have `css` load that."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table
     font = TTFont(static / f"{ICON_FONT}.ttf")
     options = subset.Options(flavor="woff", notdef_outline=True)
     selected = subset.Subsetter(options)
