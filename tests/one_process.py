@@ -6,9 +6,9 @@ from torch import nn
 from labs.ranks.workload import batch_of, next_token_loss
 
 
-def adam_losses(model: nn.Module, steps: int, batch: int) -> list[float]:
+def adam_losses(model: nn.Module, steps: int, batch: int, lr: float = 1e-3) -> list[float]:
     """Train `model` in place on whole batches; returns its loss before each step."""
-    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    adam = torch.optim.Adam(model.parameters(), lr=lr)
     losses = []
     for step in range(steps):
         loss = next_token_loss(model, *batch_of(step, 0, 1, batch))

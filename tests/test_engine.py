@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from labs.ranks.launch import launch, run_configs
-from labs.ranks.workload import batch_of, next_token_loss, small_gpt
+from labs.ranks.workload import small_gpt
+from tests.one_process import adam_losses
 
 BATCH, STEPS, RANKS = 8, 3, 2
 SPLITS = [(0, 4, 1), (1, 2, 2), (2, 1, 4), (3, 2, 2)]  # stage, micro batch, micro-steps
@@ -50,14 +51,7 @@ def runs():
 def by_hand():
     """The plain loop on the whole batch: losses and weights."""
     model = small_gpt()
-    adam = torch.optim.Adam(model.parameters(), lr=LR)
-    losses = []
-    for step in range(STEPS):
-        loss = next_token_loss(model, *batch_of(step, 0, 1, BATCH))
-        adam.zero_grad()
-        loss.backward()
-        adam.step()
-        losses.append(loss.item())
+    losses = adam_losses(model, STEPS, BATCH, LR)
     return losses, torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
 
 
